@@ -1,0 +1,1 @@
+//! What was written in a pipeline file, and what it means.

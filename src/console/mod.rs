@@ -1,0 +1,1 @@
+//! HTTP interface: incidents, sources, evidence, health, server-sent events.

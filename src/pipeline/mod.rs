@@ -1,0 +1,1 @@
+//! Joints: stage trait, runner, link, stop, exit, stats, and the one function that wires everything.

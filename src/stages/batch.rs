@@ -1,0 +1,1 @@
+//! Gathers inputs of all sources into batches, fair by source.

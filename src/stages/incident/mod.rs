@@ -1,0 +1,1 @@
+//! Makes one incident of the reports of all sources.

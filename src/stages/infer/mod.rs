@@ -1,0 +1,1 @@
+//! Runs the model and reads its head.

@@ -1,0 +1,1 @@
+//! Opens a source, supervises it, and yields decoded frames and encoded packets.

@@ -1,0 +1,1 @@
+//! Turns judged tracks and poses into places on the ground.

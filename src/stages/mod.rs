@@ -1,0 +1,21 @@
+//! Verbs, in flow order. A stage touches no thread, channel, clock, environment or file: what it needs arrives in `new`.
+
+pub mod ingest;
+
+pub mod sample;
+
+pub mod preprocess;
+
+pub mod batch;
+
+pub mod infer;
+
+pub mod track;
+
+pub mod verify;
+
+pub mod locate;
+
+pub mod incident;
+
+pub mod publish;

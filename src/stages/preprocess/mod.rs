@@ -1,0 +1,1 @@
+//! Turns frames into model inputs: letterbox, YUV to CHW, tiles.

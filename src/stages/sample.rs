@@ -1,0 +1,1 @@
+//! Thins frames on purpose to the rate of the duty level.

@@ -1,0 +1,1 @@
+//! Joins detections in time, per source.

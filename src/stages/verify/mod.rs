@@ -1,0 +1,1 @@
+//! Judges tracks: is it fire, and why.

@@ -1,0 +1,1 @@
+//! SQLite: incidents, transitions, outbox, evidence index, audit.
