@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Names a source. Cheap to clone: it travels with every frame.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "String", into = "String")]
 pub struct SourceId(Arc<str>);
 
 impl SourceId {
@@ -20,6 +20,18 @@ impl SourceId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<String> for SourceId {
+    fn from(name: String) -> Self {
+        Self::new(name)
+    }
+}
+
+impl From<SourceId> for String {
+    fn from(id: SourceId) -> Self {
+        id.as_str().to_owned()
     }
 }
 
