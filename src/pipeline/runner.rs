@@ -74,7 +74,7 @@ impl Crew {
             stats.cpu(thread_cpu());
             match &exit {
                 Exit::Panicked(why) => {
-                    error!(%thread, %why, "a stage panicked: this is a bug in this program")
+                    error!(%thread, %why, "a stage panicked: this is a bug in this program");
                 }
                 Exit::Failed(why) => error!(%thread, %why, "a stage failed"),
                 other => debug!(%thread, exit = %other, "a stage ended"),
