@@ -35,4 +35,6 @@ pub mod simulator;
 
 pub mod metrics;
 
+pub mod analysis;
+
 pub mod cli;
