@@ -15,6 +15,9 @@ def main() -> int:
     _train(commands.add_parser("train", help="train or resume"))
     _evaluate(commands.add_parser("evaluate", help="measure exported models on a split"))
     _export(commands.add_parser("export", help="write ONNX files from weights"))
+    _quantise(commands.add_parser("quantise", help="write an int8 file"))
+    _manifest(commands.add_parser("manifest", help="write model.toml from files and a report"))
+    _plot(commands.add_parser("plot", help="draw the curves of a run"))
     arguments = parser.parse_args()
     try:
         arguments.act(arguments)
@@ -137,6 +140,61 @@ def _act_export(a) -> None:
         path = a.out / f"{a.name}-{size}.onnx"
         worst = export(detector, path, *size_of(size))
         print(f"{path}: scores within {worst:.1g} of the network, {milliseconds(path):.1f} ms a frame on one thread")
+
+
+def _quantise(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", type=Path)
+    parser.add_argument("target", type=Path)
+    parser.add_argument("--pack", type=Path, default=Path("work/pack"))
+    parser.add_argument("--pictures", type=int, default=32, help="train pictures to calibrate on")
+    parser.add_argument("--keep-first", type=int, default=9, help="convolutions that stay fp32")
+    parser.set_defaults(act=_act_quantise)
+
+
+def _act_quantise(a) -> None:
+    from .export import milliseconds
+    from .pack import Store
+    from .quantise import quantise
+
+    quantise(a.source, a.target, Store(a.pack), a.pictures, a.keep_first)
+    print(f"{a.source.name} {milliseconds(a.source):.1f} ms, {a.target.name} {milliseconds(a.target):.1f} ms a frame on one thread")
+
+
+def _manifest(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", type=Path, help="ONNX files in one folder; the first is the default")
+    parser.add_argument("--report", type=Path, required=True, help="report.json of `evaluate` for these files")
+    parser.add_argument("--version", required=True)
+    parser.add_argument("--origin", required=True, help="base weights, pictures, and their licences")
+    parser.add_argument("--licence", default="Apache-2.0")
+    parser.add_argument("--description", default="Finds flame and smoke in a single frame.")
+    parser.add_argument("--duty", nargs="+", default=["patrol", "watch"])
+    parser.set_defaults(act=_act_manifest)
+
+
+def _act_manifest(a) -> None:
+    import json
+
+    from .export import milliseconds
+    from .manifest import write_manifest
+
+    name = a.files[0].stem.rsplit("-", 1)[0]
+    facts = dict(name=name, version=a.version, description=a.description, licence=a.licence, origin=a.origin, duty=a.duty)
+    files = []
+    for path in a.files:
+        width, height = (int(n) for n in path.stem.removesuffix("-int8").rsplit("-", 1)[1].split("x"))
+        files.append((path.name, "int8" if path.stem.endswith("-int8") else "fp32", width, height, milliseconds(path)))
+    print(write_manifest(a.files[0].parent, facts, files, json.loads(a.report.read_text())))
+
+
+def _plot(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path)
+    parser.set_defaults(act=_act_plot)
+
+
+def _act_plot(a) -> None:
+    from .plots import plot_log
+
+    print(plot_log(a.run))
 
 
 if __name__ == "__main__":

@@ -19,9 +19,10 @@ class Bank:
     flame: list[np.ndarray]
 
 
-def make_bank(store: Store, smokes: int = 700, flames: int = 200, cuts: int = 400, seed: int = 0) -> Bank:
+def make_bank(store: Store, smokes: int, seed: int = 0) -> Bank:
     """Renders a bank, or reads the one beside the pack. Cut-outs come from train pictures only."""
-    path = Path(store.folder) / f"bank-{smokes}-{flames}-{cuts}-{seed}.npz"
+    flames, cuts = smokes * 2 // 7, smokes * 4 // 7
+    path = Path(store.folder) / f"bank-{smokes}-{seed}.npz"
     if not path.exists():
         rng = np.random.default_rng(seed)
         smoke = [render_smoke(rng) for _ in range(smokes)]

@@ -33,6 +33,7 @@ class Plan:
     seed: int = 0
     threads: int = 1
     mine: bool = True
+    bank: int = 700  # rendered plumes; 0: none are pasted
     mix: Mix = field(default_factory=Mix)
 
     def as_dict(self) -> dict:

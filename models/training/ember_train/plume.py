@@ -61,7 +61,7 @@ def render_smoke(rng: Rng, height: int = 176) -> np.ndarray:
         sway = cv2.resize(rng.standard_normal((6, 1)).astype(np.float32), (1, height), interpolation=cv2.INTER_CUBIC)
         centre = foot + lean * up ** rng.uniform(0.6, 1.8) + 0.06 * sway * up
         narrow = rng.uniform(0.02, 0.10)
-        wide = (rng.uniform(0.25, 0.6), rng.uniform(0.2, 0.5), rng.uniform(0.3, 0.6), rng.uniform(0.06, 0.16))[kind]
+        wide = (rng.uniform(0.3, 0.75), rng.uniform(0.2, 0.6), rng.uniform(0.3, 0.6), rng.uniform(0.06, 0.16))[kind]
         radius = narrow + (wide - narrow) * up ** rng.uniform(0.5, 1.3)
         if kind == 2:
             radius = np.maximum(radius, rng.uniform(0.2, 0.5))
@@ -79,7 +79,7 @@ def render_smoke(rng: Rng, height: int = 176) -> np.ndarray:
         # Light from one side; from behind, the core is darker than the rim.
         light = cv2.Sobel(cv2.GaussianBlur(density, (0, 0), 3), cv2.CV_32F, 1, 0) * rng.choice((-1, 1))
         light += cv2.Sobel(cv2.GaussianBlur(density, (0, 0), 3), cv2.CV_32F, 0, 1)
-        shade = 1 + rng.uniform(0.5, 2.0) * np.clip(light, -0.25, 0.25) + rng.uniform(0, 0.25) * (billow - 0.5)
+        shade = 1 + rng.uniform(0.2, 1.1) * np.clip(light, -0.3, 0.3) + rng.uniform(0.05, 0.35) * (billow - 0.5)
         if rng.random() < 0.3:
             shade -= rng.uniform(0.1, 0.45) * _smooth(density, 0.2, 0.9)
         tint = np.array(_TINTS[rng.choice(len(_TINTS), p=[w for _, w in _TINTS])][0], np.float32)

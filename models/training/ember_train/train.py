@@ -47,7 +47,8 @@ def train(run: Run, plan: Plan) -> None:
     run.out.mkdir(parents=True, exist_ok=True)
     checkpoint.settle_plan(run.out, plan, (run.out / "last.pt").exists())
     store = Store(run.pack)
-    make_bank(store)
+    if plan.bank:
+        make_bank(store, plan.bank)
     if run.device != "cpu":
         _process(0, run, plan, 1)
     elif plan.processes == 1:
@@ -97,7 +98,7 @@ class _Loop:
 
     def go(self) -> None:
         plan, run = self.plan, self.run
-        composer = Composer(self.store, make_bank(self.store), self._hardness())
+        composer = Composer(self.store, make_bank(self.store, plan.bank) if plan.bank else None, self._hardness())
         last = min(plan.steps, run.until) if run.until else plan.steps
         batches = Batches(composer, plan.sample_at, plan.batch, self.rank, plan.seed, self.step, last)
         loader = torch.utils.data.DataLoader(batches, batch_size=None, shuffle=False, num_workers=run.workers,
