@@ -31,7 +31,8 @@ class Shape:
 NANO = Shape()
 SHAPES = {
     "nano": NANO,
-    "small": Shape(width=0.25, depthwise=False, activation="hardswish"),
+    "wide": Shape(width=0.5),  # the nano doubled; grows from its weights
+    "dense": Shape(depthwise=False, activation="hardswish"),  # for int8; from scratch
 }
 
 ACTIVATIONS = {"silu": F.silu, "hardswish": F.hardswish, "relu": F.relu}

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .network import Detector, Shape
+from .network import SHAPES, Detector, Shape
 from .problems import BadInput, Problem
 
 
@@ -85,7 +85,40 @@ def from_state(path: Path, shape: Shape) -> Detector:
     return detector
 
 
+def doubled(narrow: Detector, seed: int = 0) -> Detector:
+    """A network of twice the width that computes the same: a larger sibling starts where this one is.
+
+    Every channel becomes two neighbours, which commutes with concatenation; what reads a channel reads
+    both, in shares that differ by chance, so that training can pull the twins apart.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    wide = Detector(Shape(**{**narrow.shape.as_dict(), "width": 2 * narrow.shape.width}))
+    last = {id(layer) for head in wide.heads for layer in (head.classes, head.boxes, head.objectness)}
+    for old, new in zip(convolutions(narrow), convolutions(wide)):
+        weight, bias = old.weight.detach(), old.bias.detach()
+        if old.groups == 1 and new.in_channels != old.in_channels:
+            share = 0.5 + 0.15 * torch.randn((new.out_channels, *weight.shape[1:]), generator=generator)
+            weight = weight if id(new) in last else weight.repeat_interleave(2, 0)
+            weight = torch.stack((weight * share, weight * (1 - share)), 2).flatten(1, 2)
+        else:
+            weight = weight.repeat_interleave(2, 0)
+        new.weight.data.copy_(weight)
+        new.bias.data.copy_(bias if id(new) in last else bias.repeat_interleave(2, 0))
+    return wide
+
+
 def from_any(path: Path, shape: Shape) -> Detector:
     if not Path(path).exists():
         raise BadInput([Problem(Path(path), 0, "weights are missing")])
-    return from_coco(path, shape) if Path(path).suffix == ".onnx" else from_state(path, shape)
+    if Path(path).suffix == ".onnx":
+        return from_coco(path, shape)
+    if shape == SHAPES["wide"] and _narrow(path):
+        return doubled(from_state(path, SHAPES["nano"]))
+    return from_state(path, shape)
+
+
+def _narrow(path: Path) -> bool:
+    """Whether the file holds weights of the nano, which the wide shape can grow from."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    first = next(iter(state.get("ema", state).values()))
+    return first.shape[0] == convolutions(Detector(SHAPES["nano"]))[0].out_channels

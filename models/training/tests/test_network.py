@@ -7,7 +7,7 @@ from ember_train.batches import collate
 from ember_train.canvas import Sample
 from ember_train.loss import loss_of
 from ember_train.network import NANO, SHAPES, Detector, Shape, grid
-from ember_train.weights import convolutions, difference_to_onnx, load_onnx
+from ember_train.weights import convolutions, difference_to_onnx, doubled, load_onnx
 
 
 class _Raw(torch.nn.Module):
@@ -41,6 +41,15 @@ def test_weights_read_from_onnx_equal_onnx_runtime(tmp_path):
 def test_every_shape_runs_and_gives_one_row_an_anchor():
     for shape in SHAPES.values():
         assert Detector(shape)(torch.zeros(1, 3, 64, 96)).shape == (1, 8 * 12 + 4 * 6 + 2 * 3, 7)
+
+
+def test_a_doubled_network_computes_the_same():
+    torch.manual_seed(2)
+    narrow, pixels = Detector(NANO).eval(), torch.rand(1, 3, 64, 64) * 255
+    wide = doubled(narrow).eval()
+    with torch.no_grad():
+        assert torch.allclose(narrow(pixels), wide(pixels), atol=1e-3, rtol=1e-3)
+    assert sum(p.numel() for p in wide.parameters()) > 3 * 889_253
 
 
 def test_frozen_stages_get_no_gradient():
