@@ -15,8 +15,8 @@ use super::source::{SourceId, SourceState};
 mod feature;
 
 pub use feature::{
-    EvidenceLink, FeatureType, IncidentFeature, IncidentProperties, Link, PointGeometry, PointType, SlaStatus,
-    SourceView, WGS84,
+    EvidenceLink, FeatureType, IncidentFeature, IncidentProperties, Link, PointGeometry, PointType,
+    SlaStatus, SourceView, WGS84,
 };
 
 /// What an event is about.

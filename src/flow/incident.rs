@@ -20,7 +20,9 @@ mod state;
 
 mod transition;
 
-pub use deadline::{Deadline, DeadlineProfile, GridLevel, Milestone, MilestoneLimit, Notice, NoticeKind, Sla};
+pub use deadline::{
+    Deadline, DeadlineProfile, GridLevel, Milestone, MilestoneLimit, Notice, NoticeKind, Sla,
+};
 pub use state::{RejectReason, ReturnReason, State, UnknownWord};
 pub use transition::{Actor, ActorKind, Transition, TransitionKind};
 

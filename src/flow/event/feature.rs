@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::flow::detection::Class;
 use crate::flow::incident::{
-    ChecklistItem, Deadline, GridCell, Incident, IncidentId, Notice, RejectReason, ReturnReason, State, Transition,
+    ChecklistItem, Deadline, GridCell, Incident, IncidentId, Notice, RejectReason, ReturnReason, State,
+    Transition,
 };
 use crate::flow::pose::{HeightDatum, Wgs84};
 use crate::flow::position::{Bearing, Ellipse, Method};
