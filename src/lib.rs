@@ -23,7 +23,13 @@ pub mod geo;
 
 pub mod telemetry;
 
+pub mod models;
+
 pub mod stages;
+
+pub mod dataset;
+
+pub mod evaluation;
 
 pub mod pipeline;
 
