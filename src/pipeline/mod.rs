@@ -17,3 +17,5 @@ pub mod exit;
 pub mod runner;
 
 pub mod stats;
+
+pub mod inference;
