@@ -1,4 +1,4 @@
-//! Events for tests: a fire near Jiaozuo, and a blind camera.
+//! Sample events: a fire near Jiaozuo, and a blind camera. What `send-test` sends, and what tests are made of.
 
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
@@ -207,13 +207,36 @@ pub fn blind_source() -> Event {
     };
     EventMaker::new("urn:emberwatch:test", None)
         .source(Uuid::from_u128(5), status)
-        .expect("a blind camera should be an event")
+        .expect("the sample state should be one that is told")
 }
 
-/// Lends the properties of an incident event, to change them.
-pub fn properties(event: &mut Event) -> &mut IncidentProperties {
+/// Lends the properties of an event about an incident, to change them; nothing for an event about a source.
+pub fn properties(event: &mut Event) -> Option<&mut IncidentProperties> {
     match &mut event.data {
-        EventPayload::Incident(feature) => &mut feature.properties,
-        EventPayload::Source(_) => panic!("the sample should be about an incident"),
+        EventPayload::Incident(feature) => Some(&mut feature.properties),
+        EventPayload::Source(_) => None,
     }
+}
+
+/// Returns an event of a drill that happens now, under a fresh id: what `send-test` sends.
+#[must_use]
+pub fn drill(now: Timestamp) -> Event {
+    let mut incident = incident(0);
+    let seen = CaptureTime {
+        at: now,
+        clock: CaptureClock::Arrival,
+        sigma_s: 1.0,
+    };
+    let mut ids = crate::stages::incident::Ids::random();
+    incident.id = IncidentId::new(ids.next(now));
+    incident.drill = true;
+    incident.evidence.clear();
+    incident.sla = None;
+    incident.first_seen = seen;
+    incident.last_seen = seen;
+    incident.opened_at = now;
+    incident.changed_at = now;
+    let mut event = event_of(&incident);
+    event.id = ids.next(now);
+    event
 }

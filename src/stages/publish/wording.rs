@@ -226,8 +226,8 @@ mod tests {
     #[test]
     fn a_drill_and_a_late_incident_say_so_first() {
         let mut event = samples::confirmed();
-        samples::properties(&mut event).drill = true;
-        samples::properties(&mut event).late = true;
+        samples::properties(&mut event).unwrap().drill = true;
+        samples::properties(&mut event).unwrap().late = true;
         assert!(headline(&event, Language::Zh).starts_with("【演练】【迟报】"));
         assert!(headline(&event, Language::En).starts_with("[DRILL] [LATE] "));
     }

@@ -550,7 +550,7 @@ mod tests {
         let earlier = ["ember@gaoxin.example,x-r1,2025-12-05T16:41:00+08:00".to_owned()];
         let mut event = samples::confirmed();
         assert!(xml(&event, &earlier).contains("<msgType>Update</msgType>"));
-        samples::properties(&mut event).state = State::Rejected;
+        samples::properties(&mut event).unwrap().state = State::Rejected;
         let cancelled = xml(&event, &earlier);
         assert!(cancelled.contains("<msgType>Cancel</msgType>"), "{cancelled}");
         assert!(cancelled.contains(&earlier[0]), "{cancelled}");
@@ -559,7 +559,7 @@ mod tests {
     #[test]
     fn a_drill_is_an_exercise() {
         let mut event = samples::confirmed();
-        samples::properties(&mut event).drill = true;
+        samples::properties(&mut event).unwrap().drill = true;
         assert!(xml(&event, &[]).contains("<status>Exercise</status>"));
     }
 

@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 
 use crate::config::secret::{Secret, SecretText};
 use crate::flow::event::Event;
-use crate::stages::publish::evidence::EvidenceFiles;
+use crate::stages::publish::evidence::{EvidenceFiles, may_leave};
 use crate::stages::publish::settings::{BuildError, Surroundings};
 use crate::stages::publish::sink::{BoxFuture, Delivery, Sink, SinkError};
 use crate::stages::publish::template::{Template, as_level};
@@ -51,6 +51,9 @@ pub struct NatsConfig {
     /// Largest file that goes into the object store, in bytes.
     #[serde(default = "default_evidence_bytes")]
     pub evidence_bytes: u64,
+    /// Whether whole pictures and clips leave the house, not only the crop of the fire.
+    #[serde(default)]
+    pub whole_pictures: bool,
     /// User name.
     #[serde(default)]
     pub user: Option<String>,
@@ -232,7 +235,10 @@ impl Nats {
             return Ok(());
         };
         for link in &feature.properties.evidence {
-            if link.bytes > self.config.evidence_bytes || bucket.info(&link.sha256).await.is_ok() {
+            if link.bytes > self.config.evidence_bytes || !may_leave(link, self.config.whole_pictures) {
+                continue;
+            }
+            if bucket.info(&link.sha256).await.is_ok() {
                 continue;
             }
             let Some(bytes) = files.read(&link.name, self.config.evidence_bytes).await else {

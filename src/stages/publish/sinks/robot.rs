@@ -373,7 +373,12 @@ mod tests {
     #[test]
     fn names_from_outside_cannot_make_links_or_mention_everybody() {
         let mut event = samples::confirmed();
-        samples::properties(&mut event).grid.as_mut().unwrap().village = Some("[x](http://evil) @all".into());
+        samples::properties(&mut event)
+            .unwrap()
+            .grid
+            .as_mut()
+            .unwrap()
+            .village = Some("[x](http://evil) @all".into());
         let (title, text) = digest(&[event], &MessageConfig::default(), WECOM_BYTES);
         assert!(!title.contains(['[', '@']), "{title}");
         assert!(!text.contains("](http://evil"), "{text}");
