@@ -46,8 +46,8 @@ impl ActRequest {
             note: take(&mut object, "note")?,
             evidence: take::<Vec<String>>(&mut object, "evidence")?.unwrap_or_default(),
             place: take(&mut object, "place")?,
-            // What is left must be the action and nothing else: it refuses unknown fields.
-            action: parse_value(Value::Object(object))?,
+            // What is left must be the action and nothing else.
+            action: parse_action(object)?,
         };
         if let Some(place) = request.place {
             let is_on_earth = (-90.0..=90.0).contains(&place.lat) && (-180.0..=180.0).contains(&place.lon);
@@ -82,8 +82,19 @@ fn take<T: DeserializeOwned>(object: &mut Map<String, Value>, field: &str) -> Re
         .transpose()
 }
 
-fn parse_value<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
-    serde_json::from_value(value).map_err(|error| invalid(error.to_string()))
+fn parse_action(object: Map<String, Value>) -> Result<Action, Problem> {
+    let given = object.keys().cloned().collect::<Vec<_>>();
+    let action = serde_json::from_value::<Action>(Value::Object(object))
+        .map_err(|error| invalid(error.to_string()))?;
+    // An action without fields of its own would take any: serde does not look at what is beside the tag.
+    let known = serde_json::to_value(&action).unwrap_or_default();
+    match given.iter().find(|field| known.get(field.as_str()).is_none()) {
+        Some(unknown) => {
+            let unknown = unknown.chars().take(40).collect::<String>();
+            Err(invalid(format!("unknown field `{unknown}`")))
+        }
+        None => Ok(action),
+    }
 }
 
 fn invalid(detail: impl Into<String>) -> Problem {

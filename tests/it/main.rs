@@ -5,3 +5,13 @@
 mod architecture;
 
 mod fixtures;
+
+mod servers;
+
+mod dispatch_rig;
+
+mod dispatch_sinks;
+
+mod dispatch_brokers;
+
+mod api;
