@@ -198,7 +198,7 @@ pub(super) fn propagate(view: &View<'_>, level: f64) -> Result<Spread, LocateRef
     if missed > MOST_MISSES {
         return Err(near_horizon);
     }
-    let offsets = offsets.get_mut(..met).unwrap_or_default();
+    let offsets = offsets.get(..met).unwrap_or_default();
     let circle = sampled(offsets, SAMPLES, 0.9).ok_or_else(|| near_horizon.clone())?;
     let spread = sampled(offsets, SAMPLES, level).ok_or(near_horizon)?;
     Ok(Spread {

@@ -131,7 +131,7 @@ pub struct SampledSpread {
 /// Returns ellipse and circle that hold `level` of `total` samples, of which those that met the ground lie at
 /// `offsets` (east and north of the point); the others lie outside. `None` if too few met it.
 #[must_use]
-pub fn sampled(offsets: &mut [(f64, f64)], total: usize, level: f64) -> Option<SampledSpread> {
+pub fn sampled(offsets: &[(f64, f64)], total: usize, level: f64) -> Option<SampledSpread> {
     let rank = (level * (total + 1) as f64).ceil() as usize;
     if rank == 0 || rank > offsets.len() {
         return None;
@@ -145,10 +145,7 @@ pub fn sampled(offsets: &mut [(f64, f64)], total: usize, level: f64) -> Option<S
         });
     let (_, _, azimuth) = columns.axes();
     let (sin, cos) = azimuth.sin_cos();
-    for offset in offsets.iter_mut() {
-        let (east, north) = *offset;
-        *offset = (east * sin + north * cos, east * cos - north * sin);
-    }
+    let turned = |offset: &(f64, f64)| (offset.0 * sin + offset.1 * cos, offset.0 * cos - offset.1 * sin);
     // A tail that runs to the horizon must not blow up the short axis: each axis is measured by its own quantile.
     let mut spare = [0.0; SAMPLES];
     let spare = spare.get_mut(..offsets.len())?;
@@ -159,9 +156,12 @@ pub fn sampled(offsets: &mut [(f64, f64)], total: usize, level: f64) -> Option<S
         let (_, value, _) = spare.select_nth_unstable_by(rank - 1, f64::total_cmp);
         *value
     };
-    let along = quantile(&|offset| offset.0.abs()).max(1e-3);
-    let across = quantile(&|offset| offset.1.abs()).max(1e-3);
-    let scale = quantile(&|offset| (offset.0 / along).hypot(offset.1 / across));
+    let along = quantile(&|offset| turned(offset).0.abs()).max(1e-3);
+    let across = quantile(&|offset| turned(offset).1.abs()).max(1e-3);
+    let scale = quantile(&|offset| {
+        let (far, aside) = turned(offset);
+        (far / along).hypot(aside / across)
+    });
     let circle_m = quantile(&|offset| offset.0.hypot(offset.1));
     let (along_m, across_m) = (along * scale, across * scale);
     let (semi_major_m, semi_minor_m, azimuth) = if along_m >= across_m {
@@ -307,11 +307,11 @@ mod tests {
 
     #[test]
     fn sampling_a_normal_spread_finds_its_ellipse() {
-        let mut offsets: Vec<(f64, f64)> = normal_samples()
+        let offsets: Vec<(f64, f64)> = normal_samples()
             .iter()
             .map(|s| (10.0 * s[0], 2.0 * s[1]))
             .collect();
-        let spread = sampled(&mut offsets, SAMPLES, 0.9).unwrap();
+        let spread = sampled(&offsets, SAMPLES, 0.9).unwrap();
         assert!(
             (spread.ellipse.semi_major_m / 21.46 - 1.0).abs() < 0.08,
             "{spread:?}"
@@ -322,7 +322,7 @@ mod tests {
         );
         assert!((spread.ellipse.azimuth_deg - 90.0).abs() < 3.0, "{spread:?}");
         assert!(
-            sampled(&mut offsets[..400], SAMPLES, 0.9).is_none(),
+            sampled(&offsets[..400], SAMPLES, 0.9).is_none(),
             "a fifth never met the ground"
         );
     }

@@ -1,0 +1,5 @@
+//! Integration tests, one module per property.
+
+mod fixtures;
+
+mod geo;
