@@ -1,18 +1,18 @@
-//! Finds the real files that tests use; they lie beside the project, never inside it.
+//! Where the test material lies that is not part of the project.
 
 use std::path::PathBuf;
 
-/// Returns the path of a fixture, or `None` (with a line that says so) where it is absent.
-pub(crate) fn fixture(path: &str) -> Option<PathBuf> {
-    let folder = std::env::var("EMBERWATCH_FIXTURES").map_or_else(
-        |_| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures"),
+/// Returns the path of a fixture, or says that the test is skipped.
+pub(crate) fn fixture(name: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("EMBERWATCH_FIXTURES").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures"),
         PathBuf::from,
     );
-    let found = folder.join(path);
-    if found.try_exists().unwrap_or(false) {
-        Some(found)
+    let path = folder.join(name);
+    if path.try_exists().unwrap_or(false) {
+        Some(path)
     } else {
-        eprintln!("skipped: {} is absent", found.display());
+        println!("skipped: there is no {} (set EMBERWATCH_FIXTURES)", path.display());
         None
     }
 }

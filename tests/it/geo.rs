@@ -13,7 +13,7 @@ use emberwatch::geo::{Assumptions, CameraModel, Located, Sigmas, Terrain, locate
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use super::fixtures::fixture;
+use crate::fixtures::fixture;
 
 const HOME: Wgs84 = Wgs84 {
     lat: 35.2,

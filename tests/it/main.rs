@@ -1,4 +1,8 @@
-//! Integration tests, one module per property.
+//! Tests by property, one module each, in one program.
+
+#![expect(clippy::print_stdout, reason = "tests say why they are skipped")]
+
+mod architecture;
 
 mod fixtures;
 
