@@ -1,20 +1,18 @@
-//! Finds the real files that tests read.
+//! Where the test material lies that is not part of the project.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-/// Returns a file of the fixtures folder; where that is absent, says so and returns nothing.
-///
-/// The folder is given by `EMBERWATCH_FIXTURES`, or lies beside the repository.
-pub(crate) fn fixture(path: &str) -> Option<PathBuf> {
+/// Returns the path of a fixture, or says that the test is skipped.
+pub(crate) fn fixture(name: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("EMBERWATCH_FIXTURES").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures"),
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures"),
         PathBuf::from,
     );
-    let file = folder.join(path);
-    if file.is_file() {
-        Some(file)
+    let path = folder.join(name);
+    if path.try_exists().unwrap_or(false) {
+        Some(path)
     } else {
-        println!("skipped: there is no fixture {}", file.display());
+        println!("skipped: there is no {} (set EMBERWATCH_FIXTURES)", path.display());
         None
     }
 }

@@ -1,9 +1,15 @@
-//! One binary for all tests by property: linking it once is what takes the time.
+//! Tests by property, one module each, in one program.
+
+#![expect(clippy::print_stdout, reason = "tests say why they are skipped")]
+
+mod architecture;
 
 mod fixtures;
 
-#[cfg(feature = "video")]
-mod reading;
+mod geo;
 
 #[cfg(feature = "video")]
 mod ingest;
+
+#[cfg(feature = "video")]
+mod reading;
