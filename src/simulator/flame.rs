@@ -94,7 +94,7 @@ impl Flame {
         // Wider fires have more tongues, not wider ones.
         let tongues = (self.half_width / self.height * 16.0).clamp(9.0, 60.0);
         let lick = noise.cloudy(across * tongues + 40.0, self.time_s * 14.0);
-        let reach = (1.0 - across * across).sqrt() * (0.35 + 0.95 * lick * lick);
+        let reach = (1.0 - across * across).powf(0.7) * (0.12 + 1.5 * lick * lick);
         let body = noise.cloudy(across * tongues * 1.6 + 90.0, up * 26.0 + self.time_s * 34.0);
         let fullness = ((reach - up) / reach.max(0.05)).clamp(0.0, 1.0);
         (fullness * (0.75 + 0.75 * body)).clamp(0.0, 1.0)

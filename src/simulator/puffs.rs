@@ -46,16 +46,16 @@ impl Style {
         let size = size.sqrt();
         Self {
             births_per_s: 9.0,
-            lives_s: 46.0,
-            start_radius_m: 0.8 * size,
-            widens: 0.20,
-            rises_m_s: 3.6 * size,
-            rise_lasts_s: 6.0,
-            keeps_rising_m_s: 0.55,
+            lives_s: 50.0,
+            start_radius_m: 2.8 * size,
+            widens: 0.42,
+            rises_m_s: 4.8 * size,
+            rise_lasts_s: 7.0,
+            keeps_rising_m_s: 0.5,
             drifts: 1.0,
-            thickness: 0.97,
-            thins_over_m: 52.0 * size,
-            albedo: mix([196.0, 196.0, 198.0], [112.0, 110.0, 110.0], shade),
+            thickness: 0.985,
+            thins_over_m: 230.0 * size,
+            albedo: mix([214.0, 214.0, 216.0], [112.0, 110.0, 110.0], shade),
             squat: 0.92,
         }
     }
@@ -246,22 +246,28 @@ fn seen(
             * (0.5_f64).powf(travelled_m / style.thins_over_m)
             * (1.0 - (age_s / style.lives_s).powi(2)).max(0.0);
         // The sprite's mean density is about a half, so a puff is made denser by that.
-        let opacity = 1.9 * (1.0 - (1.0 - hides.min(0.985)).powf(1.0 / overlapping)) * kept;
+        let opacity = 3.5 * (1.0 - (1.0 - hides.min(0.985)).powf(1.0 / overlapping)) * kept;
         let sway = 0.11 * travelled_m
             * ((birth_s * 0.43).sin() + 0.6 * (birth_s * 1.13 + 1.0).sin() + 0.4 * (age_s * 0.31).sin());
-        let scatter = radius_m * 0.55;
-        let east_m = cloud.wind.0 / wind_m_s * (drift_m + scatter * (chance(2) - 0.5))
-            + across.0 * (sway + scatter * 1.6 * (chance(3) - 0.5));
-        let north_m = cloud.wind.1 / wind_m_s * (drift_m + scatter * (chance(2) - 0.5))
-            + across.1 * (sway + scatter * 1.6 * (chance(3) - 0.5));
-        let up_m = (rise_m + scatter * (chance(4) - 0.5)).max(0.0) + radius_m * f64::from(style.squat) * 1.05;
+        let scatter = radius_m * 0.62;
+        let aside = Vector3::new(chance(2) - 0.5, 1.5 * (chance(3) - 0.5), chance(4) - 0.5);
+        let (along_m, across_m) = (drift_m + scatter * aside.x, sway + scatter * aside.y);
+        let east_m = cloud.wind.0 / wind_m_s * along_m + across.0 * across_m;
+        let north_m = cloud.wind.1 / wind_m_s * along_m + across.1 * across_m;
+        let up_m = (rise_m + scatter * aside.z).max(0.0) + radius_m * f64::from(style.squat) * 1.05;
         let local = to_camera(origin + Vector3::new(east_m, north_m, up_m));
         let Some((u, v, depth_m)) = camera.project_local(local) else {
             continue;
         };
         let distance_m = local.norm() as f32;
-        // Deep inside and underneath a plume little sun arrives.
-        let sunshine = smoothstep(0.0, 14.0, rise_m as f32) * 0.45 + 0.55;
+        // Puffs on the sunny side of the plume are bright, those underneath and behind lie in its shadow.
+        let outwards = Vector3::new(
+            cloud.wind.0 / wind_m_s * aside.x + across.0 * aside.y,
+            cloud.wind.1 / wind_m_s * aside.x + across.1 * aside.y,
+            aside.z * 1.4,
+        );
+        let facing = (0.5 + 0.8 * outwards.dot(&light.towards_sun)).clamp(0.0, 1.0) as f32;
+        let sunshine = smoothstep(0.0, 14.0, rise_m as f32) * 0.35 + 0.65;
         let hue: Colour = std::array::from_fn(|channel| {
             style.albedo[channel] * (0.94 + 0.12 * chance(5) as f32)
         });
@@ -277,8 +283,8 @@ fn seen(
             radius: (radius_m * camera.focal_px() / depth_m) as f32,
             depth: depth_m as f32,
             opacity: opacity.min(0.96) as f32,
-            light: warm(lit(hue, light.on(1.0, sunshine))),
-            dark: warm(lit(hue, light.on(0.34, sunshine))),
+            light: warm(lit(hue, light.on(0.5 + 0.5 * facing, sunshine))),
+            dark: warm(lit(hue, light.on(0.2 + 0.4 * facing, sunshine))),
             turn: (chance(6) * std::f64::consts::TAU + (chance(7) - 0.5) * 0.35 * age_s) as f32,
             sprite: (chance(8) * Sprites::COUNT as f64) as usize,
         });
@@ -357,39 +363,37 @@ impl Layer {
         }
     }
 
-    /// Lays the layer over the picture.
-    pub(super) fn lay(&self, canvas: &mut Canvas) {
+    /// Lays the layer over the picture and marks where it changes it by at least `visible` (opacity, display values).
+    pub(super) fn lay(&self, canvas: &mut Canvas, visible: (f32, f32)) -> Laid {
+        let mut seen = Vec::new();
         for (x, y) in self.frame_pixels(canvas.width, canvas.height) {
             let [r, g, b, covers] = self.at(x as i32, y as i32);
             if covers > 0.004 {
                 let pixel = &mut canvas.pixels[y * canvas.width + x];
+                let mut change = 0.0;
                 for (channel, over) in pixel.iter_mut().zip([r, g, b]) {
-                    *channel = (f32::from(*channel) * (1.0 - covers) + over + 0.5) as u8;
+                    let under = f32::from(*channel);
+                    let now = under * (1.0 - covers) + over;
+                    change += (now - under).abs() / 3.0;
+                    *channel = (now + 0.5) as u8;
                 }
-            }
-        }
-    }
-
-    /// Measures where the cloud hides at least `threshold` of what lies behind, once nearer things are painted.
-    pub(super) fn extent(&self, canvas: &Canvas, threshold: f32) -> Extent {
-        let mut extent = Extent::default();
-        for (x, y) in self.frame_pixels(canvas.width, canvas.height) {
-            if self.at(x as i32, y as i32)[3] > threshold {
-                extent.add(x, y, canvas.hidden(x, y));
+                if covers > visible.0 && change > visible.1 {
+                    seen.push((x, y));
+                }
             }
         }
         // What reaches beyond the frame is counted at the layer's own resolution.
         let scale = self.scale as i32;
-        for (index, pixel) in self.pixels.iter().enumerate() {
+        let outside = self.pixels.iter().enumerate().filter(|(index, pixel)| {
             let x = self.left + (index % self.width) as i32 * scale;
             let y = self.top + (index / self.width) as i32 * scale;
-            let is_inside =
-                (0..canvas.width as i32).contains(&x) && (0..canvas.height as i32).contains(&y);
-            if pixel[3] > threshold && !is_inside {
-                extent.add_outside((scale * scale) as f64);
-            }
+            let is_inside = (0..canvas.width as i32).contains(&x) && (0..canvas.height as i32).contains(&y);
+            pixel[3] > visible.0 && !is_inside
+        });
+        Laid {
+            outside: outside.count() as f64 * f64::from(scale * scale),
+            seen,
         }
-        extent
     }
 
     fn frame_pixels(&self, width: usize, height: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
@@ -398,6 +402,24 @@ impl Layer {
         let bottom = clip(self.top + (self.height * self.scale) as i32, height);
         let (left, top) = (clip(self.left, width), clip(self.top, height));
         (top..bottom).flat_map(move |y| (left..right).map(move |x| (x, y)))
+    }
+}
+
+/// Where a layer changed the picture visibly.
+pub(super) struct Laid {
+    seen: Vec<(usize, usize)>,
+    outside: f64,
+}
+
+impl Laid {
+    /// Measures the cloud, once nearer things are painted.
+    pub(super) fn extent(&self, canvas: &Canvas) -> Extent {
+        let mut extent = Extent::default();
+        for (x, y) in &self.seen {
+            extent.add(*x, *y, canvas.hidden(*x, *y));
+        }
+        extent.add_outside(self.outside);
+        extent
     }
 }
 
@@ -447,10 +469,10 @@ impl Sprite {
             let from_middle = x.hypot(y);
             let lumps = noise.cloudy(shift_x + x * 15.0, shift_y + y * 15.0) - 0.5;
             let lumps_fine = noise.cloudy(shift_y + x * 34.0, shift_x + y * 34.0) - 0.5;
-            let rough = from_middle + 0.85 * lumps + 0.36 * lumps_fine;
+            let rough = from_middle + 0.85 * lumps + 0.28 * lumps_fine;
             let inside = smoothstep(0.98, 0.18, rough) * smoothstep(1.0, 0.8, from_middle);
             let bulge = (1.0 - from_middle * from_middle).max(0.0).sqrt();
-            (inside, 0.55 * bulge - 0.9 * lumps - 0.42 * lumps_fine)
+            (inside, 0.55 * bulge - 0.9 * lumps - 0.22 * lumps_fine)
         };
         let texels = (0..side * side)
             .map(|index| {

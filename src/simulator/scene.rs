@@ -33,7 +33,9 @@ pub const SCENE_PLACE: Wgs84 = Wgs84 {
 pub const GROUND_HEIGHT_M: f64 = 75.0;
 
 /// Opacity, times what the air lets through, above which a pixel counts as smoke.
-const SMOKE_VISIBLE: f32 = 0.16;
+const SMOKE_VISIBLE: f32 = 0.26;
+/// By how many display values a pixel must change as well: smoke that looks like what lies behind is not seen.
+const SMOKE_CHANGES: f32 = 4.0;
 /// Fewer pixels than this are not called smoke or flame.
 const LEAST_PIXELS: f64 = 12.0;
 
@@ -197,9 +199,9 @@ impl Scene {
             self.scorch(&mut canvas, &camera, foot, strength, time_s);
         }
         let plume = self.plume(time_s, &camera, &to_camera, (width, height));
-        if let Some(plume) = &plume {
-            plume.lay(&mut canvas);
-        }
+        let clear = self.light.clearness(foot.norm() as f32);
+        let visible = ((SMOKE_VISIBLE / clear).min(0.9), SMOKE_CHANGES.max(1.2 * self.light.grain));
+        let plume = plume.map(|plume| plume.lay(&mut canvas, visible));
         if let Some(flame) = &flame {
             flame.paint(&mut canvas, &self.light, &self.noise);
         }
@@ -209,7 +211,6 @@ impl Scene {
         }
         self.lamps_and_glint(&mut canvas, &camera, &to_camera, time_s, camera_at);
 
-        let clear = self.light.clearness(foot.norm() as f32);
         let mut boxes = Vec::new();
         if self.fire.is_some() {
             if let Some(flame) = &flame {
@@ -217,7 +218,7 @@ impl Scene {
                 boxes.extend(extent.bounding(Class::Flame, (width, height), LEAST_PIXELS));
             }
             if let Some(plume) = &plume {
-                let extent = plume.extent(&canvas, (SMOKE_VISIBLE / clear).min(0.9));
+                let extent = plume.extent(&canvas);
                 boxes.extend(extent.bounding(Class::Smoke, (width, height), LEAST_PIXELS));
             }
         }
@@ -279,8 +280,8 @@ impl Scene {
         let size = self.options.fire_size.sqrt();
         Some(Flame {
             foot: (u as f32, v as f32),
-            half_width: ((0.5 + 2.1 * strength) * size * pixels_per_m) as f32,
-            height: ((0.8 + 2.2 * strength) * size * pixels_per_m) as f32,
+            half_width: ((0.8 + 2.6 * strength) * size * pixels_per_m) as f32,
+            height: ((1.6 + 4.2 * strength) * size * pixels_per_m) as f32,
             distance_m: foot.norm() as f32,
             time_s: (time_s - self.options.fire_start_s) as f32,
         })
@@ -311,7 +312,7 @@ impl Scene {
     fn shadows(&self, time_s: f64) -> CloudShadows {
         let cover = match (self.options.kind, self.options.weather) {
             (SceneKind::LookalikeCloudShadow, _) => 0.8,
-            (_, Weather::Clear) => 0.25,
+            (_, Weather::Clear) => 0.12,
             _ => 0.0,
         };
         // Clouds travel with the wind of their height, three times that near the ground.
