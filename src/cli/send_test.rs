@@ -35,7 +35,7 @@ struct Sinks {
 }
 
 /// Sends the event; the exit code is 1 when it was not taken.
-pub fn run(args: SendTestArgs) -> anyhow::Result<ExitCode> {
+pub fn run(args: &SendTestArgs) -> anyhow::Result<ExitCode> {
     let text = std::fs::read_to_string(&args.pipeline)
         .with_context(|| format!("pipeline file could not be read: {}", args.pipeline.display()))?;
     let sinks = toml::from_str::<Sinks>(&text)

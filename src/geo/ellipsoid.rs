@@ -121,7 +121,7 @@ pub fn destination(from: Wgs84, azimuth_deg: f64, distance_m: f64) -> Wgs84 {
     Wgs84 { lat, lon }
 }
 
-/// A flat map around one point, good to 3 cm at 10 km: what the inner loops use instead of geodesics.
+/// A flat map around one point, good to 4 cm at 10 km: what the inner loops use instead of geodesics.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FlatMap {
     origin: Wgs84,
@@ -129,6 +129,8 @@ pub struct FlatMap {
     normal_m: f64,
     cos_lat: f64,
     tan_lat: f64,
+    /// How the meridian's radius grows with latitude: half its derivative over itself.
+    meridian_growth: f64,
 }
 
 impl FlatMap {
@@ -144,6 +146,7 @@ impl FlatMap {
             normal_m: SEMI_MAJOR_M / root,
             cos_lat,
             tan_lat: sin_lat / cos_lat,
+            meridian_growth: 1.5 * ECCENTRICITY_SQUARED * sin_lat * cos_lat / (root * root),
         }
     }
 
@@ -166,9 +169,9 @@ impl FlatMap {
     pub fn point(&self, east_m: f64, north_m: f64) -> Wgs84 {
         let east = east_m / self.normal_m;
         let north = north_m / self.meridian_m;
+        let bow = east * east * self.tan_lat * self.normal_m / (2.0 * self.meridian_m);
         Wgs84 {
-            lat: self.origin.lat
-                + (north - east * east * self.tan_lat * self.normal_m / (2.0 * self.meridian_m)).to_degrees(),
+            lat: self.origin.lat + (north * (1.0 - north * self.meridian_growth) - bow).to_degrees(),
             lon: self.origin.lon
                 + (east / self.cos_lat * (1.0 + north_m / self.normal_m * self.tan_lat)).to_degrees(),
         }

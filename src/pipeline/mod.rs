@@ -19,3 +19,5 @@ pub mod runner;
 pub mod stats;
 
 pub mod inference;
+
+pub mod source;

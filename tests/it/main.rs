@@ -15,3 +15,11 @@ mod dispatch_sinks;
 mod dispatch_brokers;
 
 mod api;
+
+mod geo;
+
+#[cfg(feature = "video")]
+mod ingest;
+
+#[cfg(feature = "video")]
+mod reading;
