@@ -1,6 +1,10 @@
 //! One file per command.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program speaks to a person")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is where the program speaks to a person"
+)]
 
 use std::process::ExitCode;
 
@@ -12,6 +16,9 @@ pub(crate) mod machine;
 pub mod analyze;
 
 pub mod check;
+
+#[cfg(feature = "video")]
+mod probe;
 
 /// How logs are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
