@@ -1,1 +1,5 @@
 //! One file per command.
+
+pub mod dataset;
+
+pub mod models;
