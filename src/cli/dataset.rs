@@ -42,9 +42,8 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 /// Runs the command.
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to the terminal")]
-pub fn run(args: DatasetArgs) -> anyhow::Result<ExitCode> {
-    let DatasetCommand::Export(args) = args.command;
+pub fn run(args: &DatasetArgs) -> anyhow::Result<ExitCode> {
+    let DatasetCommand::Export(args) = &args.command;
     let exported = export(&args.input, &args.out, args.val_share)
         .with_context(|| format!("cannot export {}", args.input.display()))?;
     for problem in &exported.problems {

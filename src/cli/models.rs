@@ -49,17 +49,16 @@ struct ShowArgs {
 }
 
 /// Runs the command.
-pub fn run(args: ModelsArgs) -> anyhow::Result<ExitCode> {
+pub fn run(args: &ModelsArgs) -> anyhow::Result<ExitCode> {
     let catalogue = Catalogue::of_this_machine();
-    match args.command {
-        ModelsCommand::List(args) => list(&args, &catalogue),
-        ModelsCommand::Show(args) => show(&args, &catalogue),
-        ModelsCommand::Verify(args) => verify::run(&args, &catalogue),
-        ModelsCommand::Eval(args) => eval::run(&args, &catalogue),
+    match &args.command {
+        ModelsCommand::List(args) => list(args, &catalogue),
+        ModelsCommand::Show(args) => show(args, &catalogue),
+        ModelsCommand::Verify(args) => verify::run(args, &catalogue),
+        ModelsCommand::Eval(args) => eval::run(args, &catalogue),
     }
 }
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to the terminal")]
 fn list(args: &ListArgs, catalogue: &Catalogue) -> anyhow::Result<ExitCode> {
     let mut listed = Vec::new();
     let mut is_sound = true;
@@ -112,7 +111,6 @@ fn list(args: &ListArgs, catalogue: &Catalogue) -> anyhow::Result<ExitCode> {
     })
 }
 
-#[expect(clippy::print_stdout, reason = "a command talks to the terminal")]
 fn show(args: &ShowArgs, catalogue: &Catalogue) -> anyhow::Result<ExitCode> {
     let (manifest, folder) = catalogue.manifest(&args.model)?;
     if args.json {

@@ -117,9 +117,7 @@ pub fn export(input: &Path, out: &Path, val_share: f64) -> Result<Exported, Expo
     let folder = file.parent().unwrap_or(Path::new("."));
     let is_in_use = std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
     if is_in_use {
-        return Err(ExportError::NotEmpty {
-            path: out.to_owned(),
-        });
+        return Err(ExportError::NotEmpty { path: out.to_owned() });
     }
     for part in ["images", "labels"] {
         let path = out.join(part);
@@ -144,11 +142,7 @@ pub fn export(input: &Path, out: &Path, val_share: f64) -> Result<Exported, Expo
         };
         for picture in &incident.pictures {
             let refused = |message: String| {
-                Problem::at_line(
-                    &file,
-                    index + 1,
-                    format!("{}: {message}", picture.file.display()),
-                )
+                Problem::at_line(&file, index + 1, format!("{}: {message}", picture.file.display()))
             };
             match Taken::new(folder, &incident, picture, val_share) {
                 Ok(taken) if contents.insert(taken.digest.clone()) => {

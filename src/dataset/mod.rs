@@ -207,7 +207,9 @@ impl Dataset {
             }
         };
         if readings.pictures.is_empty() && readings.problems.is_empty() {
-            return Err(DatasetError::Empty { path: path.to_owned() });
+            return Err(DatasetError::Empty {
+                path: path.to_owned(),
+            });
         }
         Self::of_split(path, layout, readings, options.split.as_deref())
     }
@@ -324,13 +326,18 @@ fn twins_across_splits(pictures: &[Labelled], split: &str) -> Vec<Problem> {
                 ),
             )
         };
-        let by_cluster = picture.cluster.as_deref().and_then(|cluster| clusters.get(cluster));
+        let by_cluster = picture
+            .cluster
+            .as_deref()
+            .and_then(|cluster| clusters.get(cluster));
         if let Some(other) = by_cluster {
             twins.push(report("the same cluster", other));
         } else if let Some(other) = names.get(picture.name.as_str()) {
             twins.push(report("the same name", other));
         } else if let Some(same_size) = sizes.get(&size_of(picture)) {
-            let Some(own) = digest(&picture.path) else { continue };
+            let Some(own) = digest(&picture.path) else {
+                continue;
+            };
             if let Some(other) = same_size
                 .iter()
                 .find(|other| digest(&other.path).as_ref() == Some(&own))
@@ -362,7 +369,10 @@ pub(crate) fn label(class: Class, edges: [f64; 4], is_crowd: bool) -> Result<Lab
             y1 - y0
         ));
     }
-    if edges.iter().any(|edge| !(-ROUNDING..=1.0 + ROUNDING).contains(edge)) {
+    if edges
+        .iter()
+        .any(|edge| !(-ROUNDING..=1.0 + ROUNDING).contains(edge))
+    {
         return Err(format!(
             "found a box from ({x0:.4}, {y0:.4}) to ({x1:.4}, {y1:.4}), expected it inside the picture (0 to 1)"
         ));

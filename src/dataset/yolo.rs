@@ -19,7 +19,10 @@ pub(crate) fn read(root: &Path, missing_is_empty: bool) -> Result<Readings, Data
             let words: Vec<_> = names.iter().map(|(word, _)| word.as_str()).collect();
             return Err(DatasetError::Unfit(Problem::new(
                 file.display(),
-                format!("found the classes [{}], expected fire or smoke among them", words.join(", ")),
+                format!(
+                    "found the classes [{}], expected fire or smoke among them",
+                    words.join(", ")
+                ),
             )));
         }
         readings.notes.push(note_on(&names, &file));
@@ -205,12 +208,7 @@ fn read_line(line: &str, names: &Names) -> Result<Option<Label>, String> {
         [cx, cy, w, h] => [cx - w / 2.0, cy - h / 2.0, cx + w / 2.0, cy + h / 2.0],
         // A polygon, as segmentation datasets have: its bounding box.
         corners if corners.len() >= 6 && corners.len().is_multiple_of(2) => {
-            let mut edges = [
-                f64::INFINITY,
-                f64::INFINITY,
-                f64::NEG_INFINITY,
-                f64::NEG_INFINITY,
-            ];
+            let mut edges = [f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY, f64::NEG_INFINITY];
             for corner in corners.chunks_exact(2) {
                 if let [x, y] = corner {
                     edges = [

@@ -84,10 +84,7 @@ impl Curve {
         let (mut found, mut wrong) = (0_u64, 0_u64);
         let mut points = Vec::with_capacity(self.entries.len());
         for entry in &self.entries {
-            let weight = weights
-                .get(entry.picture as usize)
-                .copied()
-                .map_or(0, u64::from);
+            let weight = weights.get(entry.picture as usize).copied().map_or(0, u64::from);
             if weight == 0 {
                 continue;
             }
@@ -96,7 +93,10 @@ impl Curve {
                 Outcome::False => wrong += weight,
                 Outcome::Ignored => continue,
             }
-            points.push((found as f64 / boxes.max(1.0), found as f64 / (found + wrong) as f64));
+            points.push((
+                found as f64 / boxes.max(1.0),
+                found as f64 / (found + wrong) as f64,
+            ));
         }
         points
     }

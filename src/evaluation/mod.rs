@@ -81,3 +81,6 @@ impl Look {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

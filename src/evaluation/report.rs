@@ -182,7 +182,9 @@ impl Report {
                 let boxes = Class::ALL
                     .iter()
                     .zip(curves)
-                    .map(|(class, curves)| (class.name(), curves.first().map_or(0, |curve| curve.boxes(&once))))
+                    .map(|(class, curves)| {
+                        (class.name(), curves.first().map_or(0, |curve| curve.boxes(&once)))
+                    })
                     .collect();
                 let figures = BySize {
                     boxes,
@@ -247,7 +249,11 @@ impl Report {
             self.boxes.get("smoke").unwrap_or(&0),
             if self.tiles { ", with tiles" } else { "" }
         )?;
-        writeln!(text, "\n{:<16} {:>22} {:>22} {:>22}", "", names[0], names[1], names[2])?;
+        writeln!(
+            text,
+            "\n{:<16} {:>22} {:>22} {:>22}",
+            "", names[0], names[1], names[2]
+        )?;
         for (label, figures, ranges) in [
             ("mAP50", &self.map50, &self.ci.map50),
             ("mAP50-95", &self.map50_95, &self.ci.map50_95),
@@ -260,7 +266,10 @@ impl Report {
             }
             writeln!(text)?;
         }
-        for size in SIZES.iter().filter_map(|range| self.by_size.get_key_value(range.name)) {
+        for size in SIZES
+            .iter()
+            .filter_map(|range| self.by_size.get_key_value(range.name))
+        {
             write!(text, "{:<16}", format!("mAP50 {}", size.0))?;
             for name in names {
                 let boxes = size.1.boxes.get(name);
@@ -365,10 +374,7 @@ fn confidence(looks: &[Look], measured: &[Measured; 2], subject: &Subject) -> Co
         Replicate {
             half: [flame, smoke].map(|class| half(&class.curves, &weights)),
             mean: [flame, smoke].map(|class| mean(&class.curves, &weights)),
-            at: [
-                at(flame, subject.thresholds[0]),
-                at(smoke, subject.thresholds[1]),
-            ],
+            at: [at(flame, subject.thresholds[0]), at(smoke, subject.thresholds[1])],
             image: image_level(looks, &subject.thresholds, &weights),
         }
     };
@@ -380,9 +386,8 @@ fn confidence(looks: &[Look], measured: &[Measured; 2], subject: &Subject) -> Co
         (even.join().unwrap_or_default(), odd)
     });
     let drawn: Vec<Replicate> = even.into_iter().chain(odd).collect();
-    let of = |figure: &dyn Fn(&Replicate) -> Option<f64>| {
-        interval(&drawn.iter().map(figure).collect::<Vec<_>>())
-    };
+    let of =
+        |figure: &dyn Fn(&Replicate) -> Option<f64>| interval(&drawn.iter().map(figure).collect::<Vec<_>>());
     let classes = |figure: &dyn Fn(&Replicate, usize) -> Option<f64>| -> Intervals {
         let mut named = Intervals::new();
         for (place, class) in Class::ALL.iter().enumerate() {

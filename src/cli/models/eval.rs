@@ -19,8 +19,10 @@ use crate::stages::infer::{Closer, Inferrer, Model, Provider, Runtime, SessionOp
 
 /// Names the pictures, the model and what to write.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 measured; 1 the dataset or the model cannot be used; 3 measured, but with \
-                        --strict the dataset has problems.")]
+#[command(
+    after_help = "Exit codes: 0 measured; 1 measured, but with --strict the dataset has problems; 2 not \
+                        measured: the dataset or the model cannot be used."
+)]
 pub(super) struct EvalArgs {
     /// The dataset: a folder (YOLO with or without manifest.csv, or COCO) or a COCO file.
     dataset: PathBuf,
@@ -75,7 +77,6 @@ fn duty(text: &str) -> Result<Duty, String> {
 /// Detections below this are not looked at: they change no figure's third digit and cost most of the time.
 const FLOOR: f32 = 0.001;
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to the terminal")]
 pub(super) fn run(args: &EvalArgs, catalogue: &Catalogue) -> anyhow::Result<ExitCode> {
     let model = Model::find(catalogue, &args.model)?;
     let options = ReadOptions {
@@ -137,7 +138,7 @@ pub(super) fn run(args: &EvalArgs, catalogue: &Catalogue) -> anyhow::Result<Exit
         }
     }
     Ok(if args.strict && !report.problems.is_empty() {
-        ExitCode::from(3)
+        ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
     })

@@ -28,7 +28,6 @@ pub(super) struct VerifyArgs {
 /// How often a variant is run to see how long it takes.
 const RUNS: u32 = 10;
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to the terminal")]
 pub(super) fn run(args: &VerifyArgs, catalogue: &Catalogue) -> anyhow::Result<ExitCode> {
     let model = Model::find(catalogue, &args.model)?;
     let runtime = Runtime::load()?;
