@@ -1,5 +1,7 @@
 //! How long a whole look at a frame takes, and what joining the looks of several tiles adds, on one thread.
 
+#![expect(clippy::print_stderr, reason = "a bench says why it is skipped")]
+
 use std::hint::black_box;
 use std::path::Path;
 

@@ -226,14 +226,5 @@ fn split_of(json: &Path) -> String {
         .and_then(Path::file_name)
         .map(|name| name.to_string_lossy().to_lowercase())
         .unwrap_or_default();
-    word(&name)
-        .or_else(|| {
-            word(
-                &name
-                    .trim_end_matches(|sign: char| sign.is_ascii_digit())
-                    .to_owned(),
-            )
-        })
-        .or_else(|| word(&folder))
-        .unwrap_or_default()
+    word(&name).or_else(|| word(&folder)).unwrap_or_default()
 }

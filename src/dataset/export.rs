@@ -36,7 +36,8 @@ pub enum Verdict {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Incident {
-    incident: String,
+    #[serde(rename = "incident")]
+    id: String,
     verdict: Verdict,
     pictures: Vec<Picture>,
 }
@@ -230,9 +231,9 @@ impl Taken {
         Ok(Self {
             name: format!("{prefix}_{}", digest.get(..16).unwrap_or_default()),
             ending: if is_png { "png" } else { "jpg" },
-            split: split_of(&incident.incident, val_share),
+            split: split_of(&incident.id, val_share),
             source: prefix.to_owned(),
-            cluster: plain(&incident.incident),
+            cluster: plain(&incident.id),
             size,
             labels,
             // A fire that was confirmed by its flames may smoke without a box around it.

@@ -23,6 +23,10 @@ use crate::stages::infer::{Closer, Inferrer, Model, Provider, Runtime, SessionOp
     after_help = "Exit codes: 0 measured; 1 measured, but with --strict the dataset has problems; 2 not \
                         measured: the dataset or the model cannot be used."
 )]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
 pub(super) struct EvalArgs {
     /// The dataset: a folder (YOLO with or without manifest.csv, or COCO) or a COCO file.
     dataset: PathBuf,
