@@ -15,7 +15,7 @@ use super::ground::{Field, Ground, Thing};
 use super::light::Light;
 use super::lookalike::{self, BornAt};
 use super::noise::{Dice, Noise, hash, smoothstep};
-use super::options::{FirePlace, SceneKind, SceneOptions, Weather};
+use super::options::{FirePlace, SceneKind, SceneOptions, TelemetryErrors, Weather};
 use super::puffs::{Cloud, Sprites, Style, layer};
 use super::things::{ThingPainter, Trees, in_view};
 use super::truth::Truth;
@@ -142,10 +142,53 @@ impl Scene {
         self.flight.pose(time_s, &self.frame, GROUND_HEIGHT_M)
     }
 
+    /// Returns the pose that telemetry states at a media time, in seconds: the true one with the errors asked for.
+    #[must_use]
+    pub fn reported_pose(&self, time_s: f64) -> CameraPose {
+        let pose = self.pose(time_s);
+        let sigma = &self.options.telemetry_errors;
+        if *sigma == TelemetryErrors::default() {
+            return pose;
+        }
+        let mut dice = Dice::new(self.options.seed, 0x6572_726f_7273);
+        let at = LocalFrame::at(pose.place());
+        let (east_m, north_m) = (
+            dice.normal() * sigma.horizontal_m,
+            dice.normal() * sigma.horizontal_m,
+        );
+        let height_m = pose.height_m + dice.normal() * sigma.height_m;
+        let place = at.at_height(east_m, north_m, height_m);
+        CameraPose {
+            lat: place.lat,
+            lon: place.lon,
+            height_m,
+            yaw_deg: (pose.yaw_deg + dice.normal() * sigma.yaw_deg + 180.0).rem_euclid(360.0) - 180.0,
+            pitch_deg: pose.pitch_deg + dice.normal() * sigma.pitch_deg,
+            ..pose
+        }
+    }
+
+    /// Returns where a pose's axis meets the ground and how far away that is in metres, up to 20 km.
+    pub(super) fn looks_at(&self, pose: &CameraPose) -> Option<(GroundPoint, f64)> {
+        let camera = Camera::new(pose, self.options.width, self.options.height, GROUND_HEIGHT_M);
+        let ray = camera.ray(
+            f64::from(self.options.width) / 2.0,
+            f64::from(self.options.height) / 2.0,
+        );
+        let along = camera.ground_along(&ray).filter(|along| *along < 20_000.0)?;
+        let point = LocalFrame::at(pose.place()).ecef(ray * along);
+        Some((GroundPoint::from_ecef(point), ray.norm() * along))
+    }
+
     /// Returns the camera at a media time, in seconds, which projects places on Earth to pixels.
     #[must_use]
     pub fn camera(&self, time_s: f64) -> Camera {
-        Camera::new(&self.pose(time_s), self.options.width, self.options.height, GROUND_HEIGHT_M)
+        Camera::new(
+            &self.pose(time_s),
+            self.options.width,
+            self.options.height,
+            GROUND_HEIGHT_M,
+        )
     }
 
     /// Renders a frame and says what is true of it.
@@ -200,7 +243,10 @@ impl Scene {
         }
         let plume = self.plume(time_s, &camera, &to_camera, (width, height));
         let clear = self.light.clearness(foot.norm() as f32);
-        let visible = ((SMOKE_VISIBLE / clear).min(0.9), SMOKE_CHANGES.max(1.2 * self.light.grain));
+        let visible = (
+            (SMOKE_VISIBLE / clear).min(0.9),
+            SMOKE_CHANGES.max(1.2 * self.light.grain),
+        );
         let plume = plume.map(|plume| plume.lay(&mut canvas, visible));
         if let Some(flame) = &flame {
             flame.paint(&mut canvas, &self.light, &self.noise);
@@ -268,9 +314,21 @@ impl Scene {
             source,
             wind: self.wind,
             seed: hash(self.options.seed, 7),
-            lit_from_below: if self.cloud.is_none() { 0.12 + 0.6 * self.light.darkness } else { 0.0 },
+            lit_from_below: if self.cloud.is_none() {
+                0.12 + 0.6 * self.light.darkness
+            } else {
+                0.0
+            },
         };
-        layer(&cloud, time_s, camera, to_camera, &self.light, &self.sprites, frame)
+        layer(
+            &cloud,
+            time_s,
+            camera,
+            to_camera,
+            &self.light,
+            &self.sprites,
+            frame,
+        )
     }
 
     fn flame(&self, time_s: f64, camera: &Camera, foot: Vector3<f64>) -> Option<Flame> {
@@ -292,9 +350,13 @@ impl Scene {
         let Some((u, v, depth_m)) = camera.project_local(foot) else {
             return;
         };
-        let burnt_m = (1.0 + 3.0 * strength + 0.05 * (time_s - self.options.fire_start_s)) * self.options.fire_size.sqrt();
+        let burnt_m = (1.0 + 3.0 * strength + 0.05 * (time_s - self.options.fire_start_s))
+            * self.options.fire_size.sqrt();
         let reach = burnt_m * camera.focal_px() / depth_m;
-        let colour = self.light.through_air([46.0, 42.0, 38.0].map(|c| c * self.light.on(0.6, 1.0)[1]), foot.norm() as f32);
+        let colour = self.light.through_air(
+            [46.0, 42.0, 38.0].map(|c| c * self.light.on(0.6, 1.0)[1]),
+            foot.norm() as f32,
+        );
         for y in Canvas::span((v - reach) as f32, (v + reach) as f32, canvas.height) {
             for x in Canvas::span((u - reach) as f32, (u + reach) as f32, canvas.width) {
                 let ray = camera.ray(x as f64 + 0.5, y as f64 + 0.5);
@@ -334,7 +396,15 @@ impl Scene {
         if self.options.kind == SceneKind::LookalikeHeadlights {
             let away = camera_at.x.hypot(camera_at.y).max(1.0);
             let across = (-camera_at.y / away, camera_at.x / away);
-            lookalike::lamps(canvas, camera, to_camera, &self.light, time_s, self.options.seed, across);
+            lookalike::lamps(
+                canvas,
+                camera,
+                to_camera,
+                &self.light,
+                time_s,
+                self.options.seed,
+                across,
+            );
         }
         if self.options.kind == SceneKind::LookalikeGreenhouse && self.light.darkness < 0.5 {
             lookalike::glint(canvas, camera, to_camera, &self.light, &self.noise);
