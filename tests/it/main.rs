@@ -1,0 +1,5 @@
+//! Tests by property, one module each, in one program.
+
+#![expect(clippy::print_stdout, reason = "tests say why they are skipped")]
+
+mod simulator;
