@@ -30,6 +30,7 @@ mod lookalike;
 mod noise;
 mod options;
 mod puffs;
+mod render;
 mod scene;
 mod telemetry;
 mod things;

@@ -8,7 +8,7 @@ use nalgebra::Vector3;
 use super::camera::Camera;
 use super::canvas::Canvas;
 use super::light::{Colour, Light, lit, mix};
-use super::noise::{Noise, hash, smoothstep, unit};
+use super::noise::{Noise, floor, hash, smoothstep, unit};
 use super::truth::Extent;
 
 /// How a cloud behaves.
@@ -38,6 +38,8 @@ pub(super) struct Style {
     pub(super) albedo: Colour,
     /// Height over width of a puff.
     pub(super) squat: f32,
+    /// The least distance from one birth to the next: the source itself moves or is wide, in metres.
+    pub(super) apart_m: f64,
 }
 
 impl Style {
@@ -57,55 +59,59 @@ impl Style {
             thins_over_m: 230.0 * size,
             albedo: mix([214.0, 214.0, 216.0], [112.0, 110.0, 110.0], shade),
             squat: 0.92,
+            apart_m: 0.0,
         }
     }
 
     /// Dust behind a tractor.
     pub(super) const DUST: Self = Self {
-        births_per_s: 7.0,
-        lives_s: 9.0,
-        start_radius_m: 1.0,
-        widens: 0.30,
-        rises_m_s: 0.5,
+        births_per_s: 10.0,
+        lives_s: 16.0,
+        start_radius_m: 2.2,
+        widens: 0.34,
+        rises_m_s: 0.55,
         rise_lasts_s: 3.0,
-        keeps_rising_m_s: 0.1,
-        drifts: 0.8,
-        thickness: 0.62,
-        thins_over_m: 9.0,
-        albedo: [178.0, 152.0, 116.0],
-        squat: 0.55,
+        keeps_rising_m_s: 0.12,
+        drifts: 0.75,
+        thickness: 0.97,
+        thins_over_m: 24.0,
+        albedo: [182.0, 156.0, 120.0],
+        squat: 0.6,
+        apart_m: 0.32,
     };
 
     /// Steam above a chimney.
     pub(super) const STEAM: Self = Self {
         births_per_s: 8.0,
-        lives_s: 7.0,
-        start_radius_m: 0.9,
-        widens: 0.26,
-        rises_m_s: 3.2,
-        rise_lasts_s: 2.2,
+        lives_s: 13.0,
+        start_radius_m: 2.3,
+        widens: 0.27,
+        rises_m_s: 3.0,
+        rise_lasts_s: 2.4,
         keeps_rising_m_s: 0.6,
         drifts: 0.9,
-        thickness: 0.85,
-        thins_over_m: 7.0,
-        albedo: [222.0, 223.0, 225.0],
+        thickness: 0.97,
+        thins_over_m: 17.0,
+        albedo: [226.0, 227.0, 229.0],
         squat: 0.9,
+        apart_m: 0.0,
     };
 
     /// Ground fog: puffs that hardly move, over a wide piece of ground.
     pub(super) const FOG: Self = Self {
-        births_per_s: 1.2,
+        births_per_s: 4.0,
         lives_s: 120.0,
-        start_radius_m: 17.0,
+        start_radius_m: 25.0,
         widens: 0.02,
         rises_m_s: 0.0,
         rise_lasts_s: 1.0,
         keeps_rising_m_s: 0.0,
         drifts: 0.08,
-        thickness: 0.75,
+        thickness: 0.5,
         thins_over_m: 400.0,
-        albedo: [182.0, 184.0, 186.0],
-        squat: 0.22,
+        albedo: [214.0, 215.0, 216.0],
+        squat: 0.24,
+        apart_m: 9.0,
     };
 }
 
@@ -258,8 +264,8 @@ fn seen(
             + style.widens * travelled_m * (0.75 + 0.5 * chance(1)))
         .max(0.05);
         // Keep about four puffs to a radius: numbers fade out one by one, the even ones last.
-        let spacing_m =
-            ((wind_m_s * style.drifts).hypot(style.rises_m_s * 0.3)).max(0.05) / style.births_per_s;
+        let spacing_m = (wind_m_s * style.drifts).hypot(style.rises_m_s * 0.3).max(0.05) / style.births_per_s;
+        let spacing_m = spacing_m.max(style.apart_m);
         let thinned = (radius_m / 4.0 / spacing_m).max(1.0).log2();
         let kept_to = f64::from((number as u64 | 1 << 20).trailing_zeros());
         let kept = if number == 0 {
@@ -375,9 +381,8 @@ impl Layer {
         let scale = self.scale as f32;
         let u = ((x - self.left) as f32 + 0.5) / scale - 0.5;
         let v = ((y - self.top) as f32 + 0.5) / scale - 0.5;
-        let (column, row) = (u.floor(), v.floor());
-        let (fx, fy) = (u - column, v - row);
-        let (column, row) = (column as i32, row as i32);
+        let (column, row) = (floor(u), floor(v));
+        let (fx, fy) = (u - column as f32, v - row as f32);
         let (a, b) = (self.texel(column, row), self.texel(column + 1, row));
         let (c, d) = (self.texel(column, row + 1), self.texel(column + 1, row + 1));
         std::array::from_fn(|channel| {
