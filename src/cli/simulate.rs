@@ -17,7 +17,7 @@ use crate::simulator::{
 /// camera's telemetry as NAME.SRT (DJI), NAME.klv (MISB ST 0601) and NAME.csv. The same options give the same pixels.
 #[derive(Debug, clap::Args)]
 pub struct SimulateArgs {
-    /// What is shown and from where; `demo` is not a scene: see --demo.
+    /// What is shown and from where.
     #[arg(long, value_enum, default_value = "drone")]
     scene: SceneKind,
 

@@ -112,8 +112,13 @@ impl<'a> Encoder<'a> {
         self.watch(gst::ClockTime::ZERO)?;
         let buffer =
             gst::Buffer::with_size(self.video.size()).map_err(|error| self.failed(error.to_string()))?;
-        let mut frame = gst_video::VideoFrame::from_buffer_writable(buffer, &self.video)
-            .map_err(|_| self.failed("a picture's memory could not be mapped"))?;
+        let mut frame =
+            gst_video::VideoFrame::from_buffer_writable(buffer, &self.video).map_err(|buffer| {
+                self.failed(format!(
+                    "a picture of {} bytes could not be mapped",
+                    buffer.size()
+                ))
+            })?;
         for plane in 0..3 {
             let (samples, stride) = picture.planes.plane(plane as usize);
             let wide = if plane == 0 {
@@ -194,10 +199,13 @@ impl Drop for Encoder<'_> {
 fn encoder(stream: Stream) -> Result<gst::Element, SimulatorError> {
     let key_interval = stream.key_interval.max(1);
     let make = gst::ElementFactory::make;
-    let missing = |wanted, package| SimulatorError::NoEncoder {
-        codec: stream.codec.name(),
-        wanted,
-        package,
+    let missing = |wanted, package| {
+        move |error: gst::glib::BoolError| SimulatorError::NoEncoder {
+            codec: stream.codec.name(),
+            wanted,
+            package,
+            message: error.to_string(),
+        }
     };
     match stream.codec {
         Codec::H264 => make("x264enc")
@@ -216,13 +224,13 @@ fn encoder(stream: Stream) -> Result<gst::Element, SimulatorError> {
                     .property("max-bitrate", stream.width * stream.height * 6)
                     .build()
             })
-            .map_err(|_| missing("x264enc, openh264enc", "gstreamer1.0-plugins-ugly")),
+            .map_err(missing("x264enc, openh264enc", "gstreamer1.0-plugins-ugly")),
         Codec::H265 => make("x265enc")
             .property_from_str("tune", "zerolatency")
             .property_from_str("speed-preset", "ultrafast")
             .property("key-int-max", key_interval as i32)
             .property("option-string", "scenecut=0:crf=27:log-level=0")
             .build()
-            .map_err(|_| missing("x265enc", "gstreamer1.0-plugins-bad")),
+            .map_err(missing("x265enc", "gstreamer1.0-plugins-bad")),
     }
 }

@@ -25,6 +25,7 @@ mod ground;
 #[cfg(feature = "video")]
 mod gst;
 mod klv;
+mod layer;
 mod light;
 mod lookalike;
 mod noise;
@@ -32,6 +33,7 @@ mod options;
 mod puffs;
 mod render;
 mod scene;
+mod sprites;
 mod telemetry;
 mod things;
 mod truth;

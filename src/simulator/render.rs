@@ -6,10 +6,11 @@ use super::backdrop::{Backdrop, CloudShadows};
 use super::camera::Camera;
 use super::canvas::Canvas;
 use super::flame::Flame;
+use super::layer::Layer;
 use super::lookalike;
 use super::noise::{hash, smoothstep};
 use super::options::{SceneKind, Weather};
-use super::puffs::{Cloud, Layer, Style, layer};
+use super::puffs::{Cloud, Style, layer};
 use super::scene::{GROUND_HEIGHT_M, Scene};
 use super::things::{Standing, ThingPainter, in_view};
 use super::truth::Truth;
@@ -40,7 +41,7 @@ impl Scene {
         let pose = self.pose(time_s);
         let (width, height) = (self.options.width as usize, self.options.height as usize);
         let camera = Camera::new(&pose, self.options.width, self.options.height, GROUND_HEIGHT_M);
-        let (rotation, shift) = camera.from_scene(&self.frame);
+        let (rotation, shift) = camera.reach_from(&self.frame);
         let to_camera = move |point: Vector3<f64>| rotation * point + shift;
         let back = rotation.transpose();
         let to_scene = move |point: Vector3<f64>| back * (point - shift);
@@ -159,13 +160,13 @@ impl Scene {
         frame: (usize, usize),
     ) -> Option<Layer> {
         let fire = |birth_s: f64| (Vector3::zeros(), self.burning(birth_s).unwrap_or(0.0));
-        let (style, source): (Style, &dyn Fn(f64) -> (Vector3<f64>, f64)) = match &self.cloud {
-            Some((style, source)) => (*style, source),
-            None => {
+        let (style, source): (Style, &dyn Fn(f64) -> (Vector3<f64>, f64)) =
+            if let Some((style, source)) = &self.cloud {
+                (*style, source)
+            } else {
                 self.fire?;
                 (Style::smoke(self.smoke_shade, self.options.fire_size), &fire)
-            }
-        };
+            };
         let cloud = Cloud {
             style,
             source,

@@ -11,8 +11,8 @@ use super::light::Light;
 use super::lookalike::{self, BornAt};
 use super::noise::{Dice, Noise, hash};
 use super::options::{FirePlace, SceneKind, SceneOptions, TelemetryErrors, Weather};
-use super::puffs::Sprites;
 use super::render::Stage;
+use super::sprites::Sprites;
 use super::things::Trees;
 use crate::flow::pose::Wgs84;
 
