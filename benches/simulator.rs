@@ -1,7 +1,5 @@
 //! How fast scenes render: one frame, one core.
 
-#![expect(missing_docs, reason = "criterion's macros make undocumented items")]
-
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use emberwatch::simulator::{Scene, SceneKind, SceneOptions};
 
