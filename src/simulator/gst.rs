@@ -213,6 +213,8 @@ fn encoder(stream: Stream) -> Result<gst::Element, SimulatorError> {
             .property_from_str("speed-preset", "superfast")
             .property_from_str("pass", "qual")
             .property("quantizer", 24_u32)
+            // The cap in kbit/s: 6 Mbit/s at 1280x720.
+            .property("bitrate", (stream.width * stream.height / 150).max(500))
             .property("bframes", 0_u32)
             .property("key-int-max", key_interval)
             .property("option-string", "scenecut=0")
