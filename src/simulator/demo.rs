@@ -19,7 +19,7 @@ pub fn demo_scenes() -> [SceneOptions; 3] {
         seed: 4,
         seconds: DEMO_SECONDS,
         fire_start_s: DEMO_FIRE_START_S,
-        fire_size: 1.6,
+        fire_size: 2.0,
         ..SceneOptions::new(kind)
     })
 }

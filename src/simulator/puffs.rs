@@ -38,6 +38,8 @@ pub(super) struct Style {
     pub(super) albedo: Colour,
     /// Height over width of a puff.
     pub(super) squat: f32,
+    /// How much denser a puff is than a smooth cloud would need, for its gaps.
+    pub(super) density: f64,
     /// The least distance from one birth to the next: the source itself moves or is wide, in metres.
     pub(super) apart_m: f64,
 }
@@ -50,8 +52,8 @@ impl Style {
             births_per_s: 9.0,
             lives_s: 50.0,
             start_radius_m: 2.8 * size,
-            widens: 0.42,
-            rises_m_s: 4.8 * size,
+            widens: 0.5,
+            rises_m_s: 6.0 * size,
             rise_lasts_s: 7.0,
             keeps_rising_m_s: 0.5,
             drifts: 1.0,
@@ -59,6 +61,7 @@ impl Style {
             thins_over_m: 230.0 * size,
             albedo: mix([214.0, 214.0, 216.0], [112.0, 110.0, 110.0], shade),
             squat: 0.92,
+            density: 10.0,
             apart_m: 0.0,
         }
     }
@@ -77,6 +80,7 @@ impl Style {
         thins_over_m: 24.0,
         albedo: [182.0, 156.0, 120.0],
         squat: 0.6,
+        density: 3.5,
         apart_m: 0.32,
     };
 
@@ -94,6 +98,7 @@ impl Style {
         thins_over_m: 17.0,
         albedo: [226.0, 227.0, 229.0],
         squat: 0.9,
+        density: 3.5,
         apart_m: 0.0,
     };
 
@@ -111,6 +116,7 @@ impl Style {
         thins_over_m: 400.0,
         albedo: [214.0, 215.0, 216.0],
         squat: 0.24,
+        density: 3.5,
         apart_m: 9.0,
     };
 }
@@ -263,8 +269,8 @@ fn seen(
             * (0.45 + 0.55 * strength)
             * (0.5_f64).powf(travelled_m / style.thins_over_m)
             * (1.0 - (age_s / style.lives_s).powi(2)).max(0.0);
-        // The sprite's mean density is about a half, so a puff is made denser by that.
-        let opacity = 3.5 * (1.0 - (1.0 - hides.min(0.985)).powf(1.0 / overlapping)) * kept;
+        // Sprites are ragged: a puff is made denser, or gaps would show between puffs that should hide the ground.
+        let opacity = style.density * (1.0 - (1.0 - hides.min(0.985)).powf(1.0 / overlapping)) * kept;
         let sway = 0.11
             * travelled_m
             * ((birth_s * 0.43).sin() + 0.6 * (birth_s * 1.13 + 1.0).sin() + 0.4 * (age_s * 0.31).sin());
@@ -302,8 +308,8 @@ fn seen(
             radius: (radius_m * camera.focal_px() / depth_m) as f32,
             depth: depth_m as f32,
             opacity: opacity.min(0.96) as f32,
-            light: warm(lit(hue, light.on(0.5 + 0.5 * facing, sunshine))),
-            dark: warm(lit(hue, light.on(0.2 + 0.4 * facing, sunshine))),
+            light: warm(lit(hue, light.on(0.6 + 0.5 * facing, sunshine))),
+            dark: warm(lit(hue, light.on(0.4 + 0.4 * facing, sunshine))),
             turn: (chance(6) * std::f64::consts::TAU + (chance(7) - 0.5) * 0.35 * age_s) as f32,
             sprite: (chance(8) * Sprites::COUNT as f64) as usize,
         });

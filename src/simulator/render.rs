@@ -146,7 +146,7 @@ impl Scene {
     fn burning(&self, time_s: f64) -> Option<f64> {
         self.fire?;
         let since_s = time_s - self.options.fire_start_s;
-        let grows = smoothstep(-6.0, 24.0, since_s as f32);
+        let grows = smoothstep(-8.0, 18.0, since_s as f32);
         let fades = 1.0 - smoothstep(0.0, 25.0, (since_s - self.options.fire_lasts_s) as f32);
         let strength = f64::from(grows * fades);
         (since_s >= 0.0 && strength > 0.0).then_some(strength)

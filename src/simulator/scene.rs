@@ -91,7 +91,7 @@ impl Scene {
             light: Light::new(options.weather, sun_azimuth_deg),
             flight: Flight::new(&options, sun_azimuth_deg),
             wind: wind_m_s(seed),
-            smoke_shade: (dice.unit() * dice.unit() * 1.1).min(1.0) as f32,
+            smoke_shade: (dice.unit() * dice.unit() * 0.75) as f32,
             ground: Arc::new(Ground::new(seed, texel_m, field, &noise)),
             sprites: Sprites::new(&noise),
             trees: Trees::new(&noise),
