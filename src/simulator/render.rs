@@ -101,7 +101,7 @@ impl Scene {
         let clear = self.light.clearness(foot.norm() as f32);
         let visible = (
             (SMOKE_VISIBLE / clear).min(0.9),
-            SMOKE_CHANGES.max(1.2 * self.light.grain),
+            SMOKE_CHANGES.max(2.0 * self.light.grain),
         );
         let plume = self
             .plume(time_s, &camera, &to_camera, (width, height))
@@ -196,8 +196,8 @@ impl Scene {
         let size = self.options.fire_size.sqrt();
         Some(Flame {
             foot: (u as f32, v as f32),
-            half_width: ((0.8 + 2.6 * strength) * size * pixels_per_m) as f32,
-            height: ((1.6 + 4.2 * strength) * size * pixels_per_m) as f32,
+            half_width: ((0.9 + 2.8 * strength) * size * pixels_per_m) as f32,
+            height: ((2.0 + 5.2 * strength) * size * pixels_per_m) as f32,
             distance_m: foot.norm() as f32,
             time_s: (time_s - self.options.fire_start_s) as f32,
         })

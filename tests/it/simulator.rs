@@ -99,6 +99,34 @@ proptest! {
 }
 
 #[test]
+fn flames_in_the_open_end_where_the_true_place_is() {
+    let mut seen = 0;
+    for seed in 1..=6 {
+        let scene = Scene::new(SceneOptions {
+            seed,
+            fire_start_s: 0.0,
+            fire_size: 4.0,
+            ..small(SceneKind::Orbit)
+        })
+        .unwrap();
+        let (_, truth) = scene.frame(150);
+        let flame = truth.boxes.iter().find(|found| found.class == Class::Flame);
+        if let Some(flame) = flame.filter(|flame| flame.visible_fraction > 0.999) {
+            let (u, v) = project(truth.fire.unwrap(), &truth.pose, 640.0, 360.0);
+            let off = (f64::from(flame.bbox.y1) - v).abs();
+            assert!(
+                off <= 1.0,
+                "seed {seed}: foot at {v}, flames end at {}",
+                flame.bbox.y1
+            );
+            assert!((f64::from(flame.bbox.centre().0) - u).abs() < f64::from(flame.bbox.width()) / 2.0);
+            seen += 1;
+        }
+    }
+    assert!(seen >= 4, "only {seen} of 6 fires were in the open");
+}
+
+#[test]
 fn the_same_options_give_the_same_pixels_and_the_same_truth() {
     let options = SceneOptions {
         seed: 9,
