@@ -16,10 +16,10 @@ pub const DEMO_FIRE_START_S: f64 = 6.0;
 #[must_use]
 pub fn demo_scenes() -> [SceneOptions; 3] {
     [SceneKind::Drone, SceneKind::Tower, SceneKind::TowerEast].map(|kind| SceneOptions {
-        seed: 4,
+        seed: 16,
         seconds: DEMO_SECONDS,
         fire_start_s: DEMO_FIRE_START_S,
-        fire_size: 2.0,
+        fire_size: 1.5,
         ..SceneOptions::new(kind)
     })
 }

@@ -196,16 +196,22 @@ fn three_cameras_of_one_seed_see_one_fire() {
         .into_iter()
         .map(|options| {
             let scene = Scene::new(SceneOptions {
-                width: 320,
-                height: 180,
+                width: 640,
+                height: 360,
                 ..options
             })
             .unwrap();
             let (_, truth) = scene.frame(400);
+            let kind = scene.options().kind;
+            let smoke = truth.boxes.iter().find(|found| found.class == Class::Smoke);
             assert!(
-                boxed(&truth, Class::Smoke).is_some(),
-                "{:?} sees no smoke",
-                scene.options().kind
+                smoke.is_some_and(|smoke| smoke.area_fraction > 0.02),
+                "{kind:?} sees too little smoke"
+            );
+            let flame = truth.boxes.iter().find(|found| found.class == Class::Flame);
+            assert!(
+                flame.is_some_and(|flame| flame.visible_fraction > 0.9),
+                "{kind:?} does not see the foot"
             );
             truth.fire.unwrap()
         })
