@@ -13,6 +13,12 @@ pub mod analyze;
 
 pub mod check;
 
+#[cfg(feature = "video")]
+mod probe;
+
+#[cfg(feature = "video")]
+pub mod serve;
+
 /// How logs are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -28,6 +34,9 @@ pub enum Command {
     #[cfg(feature = "video")]
     /// Analyses recordings.
     Analyze(analyze::AnalyzeArgs),
+    #[cfg(feature = "video")]
+    /// Serves recordings as live RTSP cameras on this machine.
+    Serve(serve::ServeArgs),
     /// Checks a pipeline file and says what it means.
     Check(check::CheckArgs),
     /// Prints a completion script for a shell.
@@ -42,6 +51,8 @@ pub fn run(command: Command, grammar: impl FnOnce() -> clap::Command) -> anyhow:
     match command {
         #[cfg(feature = "video")]
         Command::Analyze(args) => analyze::run(&args),
+        #[cfg(feature = "video")]
+        Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut grammar(), "emberwatch", &mut std::io::stdout());

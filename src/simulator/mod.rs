@@ -27,6 +27,8 @@ mod noise;
 mod options;
 mod puffs;
 mod scene;
+#[cfg(feature = "video")]
+pub mod serve;
 mod things;
 mod truth;
 

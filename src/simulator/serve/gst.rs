@@ -181,7 +181,7 @@ fn pull_all(path: &Path, pipeline: &gst::Pipeline, sink: &gst_app::AppSink) -> R
     while !sink.is_eos() {
         let Some(sample) = sink.try_pull_sample(slice) else {
             let words = pipeline.bus().and_then(|bus| bus.pop_filtered(&[gst::MessageType::Error]));
-            if let Some(gst::MessageView::Error(error)) = words.as_ref().map(gst::Message::view) {
+            if let Some(gst::MessageView::Error(error)) = words.as_ref().map(|message| message.view()) {
                 return Err(ServeError::file(path, error.error().message().to_owned()));
             }
             waited += slice;

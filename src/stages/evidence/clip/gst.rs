@@ -85,7 +85,7 @@ fn write(pipeline: &gst::Pipeline, clip: &Clip, start: MediaTime, parser: &str, 
     let _ended = source.end_of_stream();
     let bus = pipeline.bus().ok_or("the pipeline has no bus")?;
     let verdict = bus.timed_pop_filtered(DEADLINE, &[gst::MessageType::Error, gst::MessageType::Eos]);
-    match verdict.as_ref().map(gst::Message::view) {
+    match verdict.as_ref().map(|message| message.view()) {
         Some(gst::MessageView::Eos(_)) => Ok(()),
         Some(gst::MessageView::Error(error)) => Err(error.error().message().to_owned()),
         _ => Err(format!("writing did not end within {DEADLINE}")),
