@@ -33,6 +33,8 @@ mod options;
 mod puffs;
 mod render;
 mod scene;
+#[cfg(feature = "video")]
+pub mod serve;
 mod sprites;
 mod telemetry;
 mod things;

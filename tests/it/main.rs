@@ -9,6 +9,9 @@ mod fixtures;
 mod geo;
 
 #[cfg(feature = "video")]
+mod faults;
+
+#[cfg(feature = "video")]
 mod ingest;
 
 #[cfg(feature = "video")]
