@@ -23,7 +23,13 @@ pub mod geo;
 
 pub mod telemetry;
 
+pub mod models;
+
 pub mod stages;
+
+pub mod dataset;
+
+pub mod evaluation;
 
 pub mod pipeline;
 
@@ -34,5 +40,7 @@ pub mod console;
 pub mod simulator;
 
 pub mod metrics;
+
+pub mod analysis;
 
 pub mod cli;

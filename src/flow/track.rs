@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::detection::{BBox, Class};
+use super::detection::{BBox, Class, Detection};
 use super::frame::{FrameMeta, Picture};
 use super::time::MediaTime;
 
@@ -51,6 +51,23 @@ pub struct Track {
     pub seen: Option<Sighting>,
     /// The filtered box.
     pub bbox: BBox,
+    /// By how many grey levels a frame its inside changes more than the rest of the picture, averaged over sightings.
+    pub activity: f32,
+}
+
+/// The tracks of one frame.
+#[derive(Clone, Debug)]
+pub struct TrackedFrame {
+    /// Which frame.
+    pub meta: FrameMeta,
+    /// The picture, kept while evidence may be cut from it.
+    pub picture: Picture,
+    /// What the model found, each with the track it was joined to.
+    pub detections: Vec<(Detection, Option<TrackId>)>,
+    /// Every track that lives or ended in this frame.
+    pub tracks: Vec<Track>,
+    /// How the picture moved since the frame before, in source pixels right and down; measured for moving cameras.
+    pub motion: (f32, f32),
 }
 
 /// What the verify stage thinks of a track.
@@ -145,6 +162,10 @@ pub struct JudgedFrame {
     pub meta: FrameMeta,
     /// The picture, kept while evidence may be cut from it.
     pub picture: Picture,
+    /// What the model found, each with the track it was joined to.
+    pub detections: Vec<(Detection, Option<TrackId>)>,
     /// Every track that lives or ended in this frame.
     pub tracks: Vec<(Track, Verdict)>,
+    /// How the picture moved since the frame before, in source pixels right and down; measured for moving cameras.
+    pub motion: (f32, f32),
 }

@@ -1,1 +1,23 @@
-//! Joints: stage trait, runner, link, stop, exit, stats, and the one function that wires everything.
+//! Joints: how stages become threads, and how threads are joined, stopped and counted.
+//!
+//! A stage is a small pure trait ([`stage::Stage`]). One runner ([`runner::Crew`]) owns thread, name, stop and exit.
+//! A link ([`link::link`]) is bounded and named. Shutdown is closing the head: every stage drains its input, flushes
+//! and drops its sender. [`stop::Stop`] is for impatience only.
+
+pub mod stop;
+
+pub mod stage;
+
+pub mod link;
+
+pub mod credit;
+
+pub mod exit;
+
+pub mod runner;
+
+pub mod stats;
+
+pub mod inference;
+
+pub mod source;

@@ -1,1 +1,323 @@
 //! Thins frames on purpose to the rate of the duty level.
+//!
+//! `skipped` counts what was thinned, `stale` what came too late to be worth inferring. A frame that is passed on
+//! carries both counts of the frames before it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::flow::frame::{Frame, Gap};
+use crate::flow::source::{Duty, Liveness};
+use crate::flow::time::MediaTime;
+use crate::pipeline::stage::{Emit, Stage, StageError};
+
+/// How many frames a second a duty level looks at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rate {
+    /// Every frame that is decoded.
+    All,
+    /// At most so many a second of media time.
+    PerSecond(f64),
+}
+
+/// The rates of the duty levels. Patrol looks at every key frame: nothing else is decoded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rates {
+    /// At watch.
+    pub watch: Rate,
+    /// At alarm.
+    pub alarm: Rate,
+}
+
+impl Rates {
+    const fn at(&self, duty: Duty) -> Rate {
+        match duty {
+            Duty::Patrol => Rate::All,
+            Duty::Watch => self.watch,
+            Duty::Alarm => self.alarm,
+        }
+    }
+}
+
+/// What one source's frames came to. Read at the end of a run and by metrics.
+#[derive(Debug, Default)]
+pub struct FrameCounts {
+    decoded: AtomicU64,
+    passed: AtomicU64,
+    skipped: AtomicU64,
+    stale: AtomicU64,
+    overtaken: AtomicU64,
+}
+
+impl FrameCounts {
+    /// Returns how many decoded frames came in.
+    pub fn decoded(&self) -> u64 {
+        self.decoded.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many frames were passed on to be inferred.
+    pub fn passed(&self) -> u64 {
+        self.passed.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many frames were left out on purpose.
+    pub fn skipped(&self) -> u64 {
+        self.skipped.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many live frames were too old.
+    pub fn stale(&self) -> u64 {
+        self.stale.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many live frames a newer one overtook before there was room.
+    pub fn overtaken(&self) -> u64 {
+        self.overtaken.load(Ordering::Relaxed)
+    }
+}
+
+/// Thins the frames of one source.
+pub struct Sampler {
+    rates: Rates,
+    /// The most a live frame may have aged; `None` for recordings, of which nothing is lost.
+    staleness: Option<Duration>,
+    clock: Arc<dyn Clock>,
+    counts: Arc<FrameCounts>,
+    gap: Gap,
+    next: Option<(Duty, MediaTime)>,
+    last: MediaTime,
+}
+
+impl Sampler {
+    /// Makes a sampler. Live frames older than `staleness` are left out and counted; recorded ones never.
+    pub fn new(rates: Rates, liveness: Liveness, staleness: Duration, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            rates,
+            staleness: (liveness == Liveness::Live).then_some(staleness),
+            clock,
+            counts: Arc::default(),
+            gap: Gap::default(),
+            next: None,
+            last: MediaTime::ZERO,
+        }
+    }
+
+    /// Returns the counters, which go on counting.
+    pub fn counts(&self) -> Arc<FrameCounts> {
+        Arc::clone(&self.counts)
+    }
+
+    /// Returns whether the duty level asks for a frame at this time, and when it asks next.
+    fn is_due(&mut self, duty: Duty, pts: MediaTime) -> bool {
+        let Rate::PerSecond(rate) = self.rates.at(duty) else {
+            self.next = None;
+            return true;
+        };
+        let period = Duration::from_secs_f64(1.0 / rate);
+        // A change of duty and a jump back in time (a new stream after a reconnect) begin anew.
+        let due = match self.next {
+            Some((before, due)) if before == duty && pts >= self.last => due,
+            _ => pts,
+        };
+        self.last = pts;
+        // Cameras announce 25 frames a second and deliver a hair less: half a millisecond is forgiven.
+        if pts + Duration::from_micros(500) < due {
+            return false;
+        }
+        // The grid of due times is kept while frames come in time, so that the mean rate is the one asked for.
+        let next = due + period;
+        self.next = Some((duty, if next > pts { next } else { pts + period }));
+        true
+    }
+}
+
+impl Stage for Sampler {
+    type In = Frame;
+    type Out = Frame;
+
+    fn process(&mut self, mut frame: Frame, emit: &mut Emit<'_, Frame>) -> Result<(), StageError> {
+        self.counts.decoded.fetch_add(1, Ordering::Relaxed);
+        self.counts
+            .overtaken
+            .fetch_add(u64::from(frame.meta.gap.overtaken), Ordering::Relaxed);
+        self.gap.add(frame.meta.gap);
+        if !self.is_due(frame.meta.duty, frame.meta.pts) {
+            self.gap.skipped += 1;
+            self.counts.skipped.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
+        let age = self.clock.monotonic().since(frame.meta.arrived);
+        if self.staleness.is_some_and(|most| age > most) {
+            self.gap.stale += 1;
+            self.counts.stale.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
+        frame.meta.gap = std::mem::take(&mut self.gap);
+        self.counts.passed.fetch_add(1, Ordering::Relaxed);
+        emit.send(frame);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::clock::SimulatedClock;
+    use crate::flow::frame::{ColourMatrix, ColourRange, FrameMeta, Picture, PixelFormat, PlanarBuffer};
+    use crate::flow::source::SourceId;
+
+    fn frame(sequence: u64, second: f64, duty: Duty, clock: &SimulatedClock) -> Frame {
+        Frame {
+            meta: FrameMeta {
+                source: SourceId::new("camera"),
+                sequence,
+                pts: MediaTime::from_secs_f64(second),
+                captured: None,
+                arrived: clock.monotonic(),
+                is_key: true,
+                gap: Gap::default(),
+                duty,
+            },
+            picture: Picture {
+                format: PixelFormat::I420,
+                width: 2,
+                height: 2,
+                matrix: ColourMatrix::Bt709,
+                range: ColourRange::Limited,
+                planes: Arc::new(PlanarBuffer::new(Vec::new())),
+            },
+        }
+    }
+
+    fn rates(watch: f64) -> Rates {
+        Rates {
+            watch: Rate::PerSecond(watch),
+            alarm: Rate::All,
+        }
+    }
+
+    fn pass(sampler: &mut Sampler, frames: impl IntoIterator<Item = Frame>) -> Vec<Frame> {
+        let mut passed = Vec::new();
+        for frame in frames {
+            sampler
+                .process(
+                    frame,
+                    &mut Emit::new(&mut |frame| {
+                        passed.push(frame);
+                        true
+                    }),
+                )
+                .unwrap();
+        }
+        passed
+    }
+
+    fn clock() -> Arc<SimulatedClock> {
+        Arc::new(SimulatedClock::new(jiff::Timestamp::UNIX_EPOCH))
+    }
+
+    #[test]
+    fn five_a_second_are_taken_of_twenty_five_and_the_rest_is_counted() {
+        let clock = clock();
+        let mut sampler = Sampler::new(
+            rates(5.0),
+            Liveness::Recorded,
+            Duration::from_millis(500),
+            clock.clone(),
+        );
+        let frames = (0..250).map(|index| frame(index, index as f64 / 25.0, Duty::Watch, &clock));
+        let passed = pass(&mut sampler, frames);
+        assert_eq!(passed.len(), 50);
+        assert!(passed.iter().skip(1).all(|frame| frame.meta.gap.skipped == 4));
+        let counts = sampler.counts();
+        assert_eq!(
+            (counts.decoded(), counts.passed(), counts.skipped()),
+            (250, 50, 200)
+        );
+    }
+
+    #[test]
+    fn a_rate_that_does_not_divide_the_cameras_rate_is_met_on_average() {
+        let clock = clock();
+        let mut sampler = Sampler::new(
+            rates(10.0),
+            Liveness::Recorded,
+            Duration::from_millis(500),
+            clock.clone(),
+        );
+        let frames = (0..2997).map(|index| frame(index, index as f64 / 29.97, Duty::Watch, &clock));
+        assert!((pass(&mut sampler, frames).len() as f64 - 1000.0).abs() < 2.0);
+    }
+
+    #[test]
+    fn a_live_frame_that_waited_too_long_is_counted_as_stale_and_a_recorded_one_is_taken() {
+        for (liveness, expected) in [(Liveness::Live, 0), (Liveness::Recorded, 1)] {
+            let clock = clock();
+            let mut sampler = Sampler::new(rates(5.0), liveness, Duration::from_millis(500), clock.clone());
+            let old = frame(0, 0.0, Duty::Watch, &clock);
+            clock.advance(Duration::from_millis(600));
+            assert_eq!(pass(&mut sampler, [old]).len(), expected);
+            assert_eq!(sampler.counts().stale(), 1 - expected as u64);
+        }
+    }
+
+    #[test]
+    fn a_new_duty_is_obeyed_at_once() {
+        let clock = clock();
+        let mut sampler = Sampler::new(
+            rates(1.0),
+            Liveness::Recorded,
+            Duration::from_millis(500),
+            clock.clone(),
+        );
+        let frames = (0..50).map(|index| {
+            frame(
+                index,
+                index as f64 / 25.0,
+                if index < 10 { Duty::Watch } else { Duty::Alarm },
+                &clock,
+            )
+        });
+        assert_eq!(pass(&mut sampler, frames).len(), 1 + 40);
+    }
+
+    #[test]
+    fn time_that_jumps_back_does_not_silence_a_source() {
+        let clock = clock();
+        let mut sampler = Sampler::new(rates(5.0), Liveness::Live, Duration::from_secs(1), clock.clone());
+        let first = (0..25).map(|index| frame(index, 1000.0 + index as f64 / 25.0, Duty::Watch, &clock));
+        let again = (0..25).map(|index| frame(25 + index, index as f64 / 25.0, Duty::Watch, &clock));
+        assert_eq!(pass(&mut sampler, first).len(), 5);
+        assert_eq!(pass(&mut sampler, again).len(), 5);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_without_being_counted(
+            steps in proptest::collection::vec((0.0_f64..0.3, 0_u64..900), 1..200),
+            rate in 0.5_f64..30.0,
+        ) {
+            let clock = clock();
+            let mut sampler =
+                Sampler::new(rates(rate), Liveness::Live, Duration::from_millis(500), clock.clone());
+            let (mut second, mut passed) = (0.0, Vec::new());
+            for (index, (step, wait)) in steps.iter().enumerate() {
+                second += step;
+                let next = frame(index as u64, second, Duty::Watch, &clock);
+                clock.advance(Duration::from_millis(*wait));
+                passed.extend(pass(&mut sampler, [next]));
+            }
+            let counts = sampler.counts();
+            prop_assert_eq!(counts.decoded(), counts.passed() + counts.skipped() + counts.stale());
+            let told: u64 = passed
+                .iter()
+                .map(|frame| 1 + u64::from(frame.meta.gap.skipped) + u64::from(frame.meta.gap.stale))
+                .sum();
+            prop_assert!(told <= counts.decoded());
+        }
+    }
+}

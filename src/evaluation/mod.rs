@@ -1,0 +1,1 @@
+//! Measures detections against labels.

@@ -1,0 +1,186 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::flow::detection::{BBox, Class};
+use crate::flow::frame::{ColourMatrix, ColourRange, FrameMeta, Gap, Picture, PixelFormat, PlanarBuffer};
+use crate::flow::source::SourceId;
+use crate::flow::time::MonotonicTime;
+use crate::flow::track::Sighting;
+use crate::stages::verify::mask::MaskKind;
+
+/// A track as seen at a second: its box, score and activity; `None` where it is not seen.
+type Shown = Option<(BBox, f32, f32)>;
+
+fn frame(second: f64, shown: Shown, first: f64, motion: (f32, f32)) -> TrackedFrame {
+    let pts = MediaTime::from_secs_f64(second);
+    let seen = shown.map(|(bbox, score, _)| Sighting { pts, score, bbox });
+    TrackedFrame {
+        meta: FrameMeta {
+            source: SourceId::new("tower"),
+            sequence: 0,
+            pts,
+            captured: None,
+            arrived: MonotonicTime::default(),
+            is_key: true,
+            gap: Gap::default(),
+            duty: Duty::Watch,
+        },
+        picture: Picture {
+            format: PixelFormat::I420,
+            width: 1000,
+            height: 500,
+            matrix: ColourMatrix::Bt709,
+            range: ColourRange::Limited,
+            planes: Arc::new(PlanarBuffer::new(Vec::new())),
+        },
+        detections: Vec::new(),
+        tracks: vec![Track {
+            id: 1,
+            class: Class::Smoke,
+            phase: TrackPhase::Established,
+            first_pts: MediaTime::from_secs_f64(first),
+            last_pts: pts,
+            sightings: 1,
+            seen,
+            bbox: shown.map_or(BBox::new(0.0, 0.0, 1.0, 1.0), |(bbox, _, _)| bbox),
+            activity: shown.map_or(0.0, |(_, _, activity)| activity),
+        }],
+        motion,
+    }
+}
+
+/// Shows a track five times a second and returns the verdict of each frame.
+fn judge(mount: Mount, seconds: f64, show: impl Fn(f64) -> Shown, motion: (f32, f32)) -> Vec<Verdict> {
+    let mut verifier = Verifier::new(VerifySettings::default(), mount, Vec::new());
+    let frames = (seconds * 5.0) as u32;
+    (0..frames)
+        .map(|step| {
+            let second = f64::from(step) / 5.0;
+            verifier.judge(frame(second, show(second), 0.0, motion)).tracks[0]
+                .1
+                .clone()
+        })
+        .collect()
+}
+
+const PLUME: BBox = BBox::new(400.0, 200.0, 460.0, 300.0);
+
+/// A box that breathes by a share of its size.
+fn breathing(second: f64, share: f64) -> BBox {
+    let grow = (share * 60.0 * (second * 7.0).sin()) as f32;
+    BBox::new(PLUME.x0 - grow, PLUME.y0 - 2.0 * grow, PLUME.x1 + grow, PLUME.y1)
+}
+
+#[test]
+fn a_plume_that_breathes_is_fire_after_two_seconds() {
+    let verdicts = judge(
+        Mount::Fixed,
+        4.0,
+        |second| Some((breathing(second, 0.05), 0.6, 3.0)),
+        (0.0, 0.0),
+    );
+    let first = verdicts
+        .iter()
+        .position(|verdict| verdict.decision == Decision::Fire)
+        .unwrap();
+    assert_eq!(first, 10, "2.0 s at 5 frames a second");
+    assert!(matches!(verdicts[first].reason, Reason::Persistent { .. }));
+}
+
+#[test]
+fn a_lamp_that_does_not_grow_is_refused() {
+    let verdicts = judge(Mount::Fixed, 15.0, |_| Some((PLUME, 0.9, 0.0)), (0.0, 0.0));
+    assert!(verdicts.iter().all(|verdict| verdict.decision != Decision::Fire));
+    let last = verdicts.last().unwrap();
+    assert_eq!(last.decision, Decision::Refused);
+    assert!(matches!(last.reason, Reason::Lifeless { .. }));
+}
+
+#[test]
+fn a_still_box_whose_inside_flickers_is_fire() {
+    let verdicts = judge(Mount::Fixed, 4.0, |_| Some((PLUME, 0.9, 5.0)), (0.0, 0.0));
+    assert_eq!(verdicts.last().unwrap().decision, Decision::Fire);
+}
+
+#[test]
+fn headlights_that_drive_by_are_refused() {
+    let drive = |second: f64| {
+        let dx = (120.0 * second) as f32;
+        Some((breathing(second, 0.03).shifted(dx, 0.0), 0.8, 9.0))
+    };
+    for mount in [Mount::Fixed, Mount::Moving] {
+        let verdicts = judge(mount, 12.0, drive, (0.0, 0.0));
+        assert!(verdicts.iter().all(|verdict| verdict.decision != Decision::Fire));
+        assert!(matches!(verdicts.last().unwrap().reason, Reason::Travels { .. }));
+    }
+}
+
+#[test]
+fn a_plume_seen_from_a_drone_that_flies_on_is_fire() {
+    // The picture moves 30 pixels a frame, and the plume with it.
+    let drift = |second: f64| {
+        Some((
+            breathing(second, 0.03).shifted((150.0 * second) as f32, 0.0),
+            0.6,
+            0.0,
+        ))
+    };
+    let verdicts = judge(Mount::Moving, 4.0, drift, (30.0, 0.0));
+    assert_eq!(verdicts.last().unwrap().decision, Decision::Fire);
+}
+
+#[test]
+fn what_is_seen_now_and_then_is_too_rare() {
+    let blink = |second: f64| {
+        ((second * 5.0).round() as u32)
+            .is_multiple_of(2)
+            .then(|| (breathing(second, 0.1), 0.9, 5.0))
+    };
+    let verdicts = judge(Mount::Fixed, 12.0, blink, (0.0, 0.0));
+    assert!(verdicts.iter().all(|verdict| verdict.decision != Decision::Fire));
+    assert!(matches!(verdicts[50].reason, Reason::TooRare { .. }));
+}
+
+#[test]
+fn what_is_never_sure_is_too_weak() {
+    let verdicts = judge(
+        Mount::Fixed,
+        12.0,
+        |second| Some((breathing(second, 0.1), 0.3, 5.0)),
+        (0.0, 0.0),
+    );
+    assert!(matches!(verdicts.last().unwrap().reason, Reason::TooWeak { .. }));
+    assert_eq!(verdicts.last().unwrap().decision, Decision::Refused);
+}
+
+#[test]
+fn what_lies_in_a_mask_is_refused_by_its_name() {
+    let mask = Mask {
+        name: "brick kiln".into(),
+        kind: MaskKind::KnownSource,
+        corners: vec![(0.3, 0.3), (0.6, 0.3), (0.6, 0.7), (0.3, 0.7)],
+    };
+    let mut verifier = Verifier::new(VerifySettings::default(), Mount::Fixed, vec![mask]);
+    for step in 0..30_u8 {
+        let second = f64::from(step) / 5.0;
+        let judged = verifier.judge(frame(
+            second,
+            Some((breathing(second, 0.1), 0.9, 5.0)),
+            0.0,
+            (0.0, 0.0),
+        ));
+        assert_eq!(
+            judged.tracks[0].1.reason,
+            Reason::KnownSource {
+                name: "brick kiln".into()
+            }
+        );
+    }
+}
+
+#[test]
+fn a_fire_that_was_told_stays_told() {
+    let fades = |second: f64| Some((breathing(second, 0.1), if second < 3.0 { 0.9 } else { 0.1 }, 5.0));
+    let verdicts = judge(Mount::Fixed, 12.0, fades, (0.0, 0.0));
+    assert_eq!(verdicts.last().unwrap().decision, Decision::Fire);
+}
