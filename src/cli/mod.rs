@@ -1,6 +1,10 @@
 //! One file per command.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program speaks to a person")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is where the program speaks to a person"
+)]
 
 use std::process::ExitCode;
 
@@ -12,6 +16,12 @@ pub(crate) mod machine;
 pub mod analyze;
 
 pub mod check;
+
+pub mod incidents;
+
+pub mod store;
+
+pub mod outbox;
 
 /// How logs are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -30,6 +40,12 @@ pub enum Command {
     Analyze(analyze::AnalyzeArgs),
     /// Checks a pipeline file and says what it means.
     Check(check::CheckArgs),
+    /// Lists, judges and reports incidents.
+    Incidents(incidents::IncidentsArgs),
+    /// Verifies, copies and exports the data folder.
+    Store(store::StoreArgs),
+    /// Lists what waits for the sinks, tries it again, drops it.
+    Outbox(outbox::OutboxArgs),
     /// Prints a completion script for a shell.
     Completions {
         /// Which shell.
@@ -43,6 +59,9 @@ pub fn run(command: Command, grammar: impl FnOnce() -> clap::Command) -> anyhow:
         #[cfg(feature = "video")]
         Command::Analyze(args) => analyze::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Incidents(args) => incidents::run(args),
+        Command::Store(args) => store::run(args),
+        Command::Outbox(args) => outbox::run(args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut grammar(), "emberwatch", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

@@ -131,7 +131,8 @@ impl Backdrop<'_> {
         // A flat layer of cloud, 1 unit above; it thins into the haze near the horizon.
         let (x, y) = (direction.x as f32 / (up + 0.09), direction.y as f32 / (up + 0.09));
         let (colour, cover) = self.light.cloud;
-        let puffy = self.noise.cloudy(x * 9.0, y * 9.0) * 0.65 + self.noise.cloudy(x * 25.0 + 9.0, y * 25.0) * 0.35;
+        let puffy =
+            self.noise.cloudy(x * 9.0, y * 9.0) * 0.65 + self.noise.cloudy(x * 25.0 + 9.0, y * 25.0) * 0.35;
         let edge = 0.72 - 0.45 * cover;
         let share = smoothstep(edge, edge + 0.25, puffy) * smoothstep(0.004, 0.12, up) * 0.8;
         mix(clear, colour, share)

@@ -63,7 +63,11 @@ impl Flight {
             },
             SceneKind::Tower | SceneKind::TowerEast | SceneKind::TowerPan => Self {
                 azimuth_deg: first_azimuth_deg
-                    + if options.kind == SceneKind::TowerEast { 88.0 } else { 0.0 },
+                    + if options.kind == SceneKind::TowerEast {
+                        88.0
+                    } else {
+                        0.0
+                    },
                 range_m: dice.between(620.0, 860.0),
                 height_m: dice.between(32.0, 44.0),
                 aside_deg: (dice.between(-4.0, 4.0), dice.between(1.0, 2.4)),
@@ -133,7 +137,11 @@ impl Flight {
                 0.25 * sine(7.0, 6.0) + 0.08 * sine(0.8, 7.0),
             ),
         };
-        let bob_m = if self.kind.is_fixed() { 0.0 } else { 0.4 * sine(9.0, 0.5) };
+        let bob_m = if self.kind.is_fixed() {
+            0.0
+        } else {
+            0.4 * sine(9.0, 0.5)
+        };
         let place = scene.at_height(east_m, north_m, ground_height_m + self.height_m + bob_m);
         CameraPose {
             lat: place.lat,

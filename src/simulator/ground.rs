@@ -82,14 +82,22 @@ impl Turn {
         };
         (
             if self.mirror_east { TILE_M - east_m } else { east_m },
-            if self.mirror_north { TILE_M - north_m } else { north_m },
+            if self.mirror_north {
+                TILE_M - north_m
+            } else {
+                north_m
+            },
         )
     }
 
     /// Returns where a point of the tile lies once it is laid, in metres.
     pub(super) fn out_of_tile(self, east_m: f32, north_m: f32) -> (f32, f32) {
         let east_m = if self.mirror_east { TILE_M - east_m } else { east_m };
-        let north_m = if self.mirror_north { TILE_M - north_m } else { north_m };
+        let north_m = if self.mirror_north {
+            TILE_M - north_m
+        } else {
+            north_m
+        };
         if self.swap {
             (north_m, east_m)
         } else {

@@ -61,7 +61,11 @@ impl SceneKind {
     pub const fn is_fixed(self) -> bool {
         matches!(
             self,
-            Self::Tower | Self::TowerEast | Self::TowerPan | Self::LookalikeSunset | Self::LookalikeHeadlights
+            Self::Tower
+                | Self::TowerEast
+                | Self::TowerPan
+                | Self::LookalikeSunset
+                | Self::LookalikeHeadlights
         )
     }
 
@@ -203,10 +207,30 @@ impl SceneOptions {
             ("fire_start_s", self.fire_start_s, -3600.0, 86_400.0),
             ("fire_lasts_s", self.fire_lasts_s, 0.1, 86_400.0),
             ("fire_size", self.fire_size, 0.1, 10.0),
-            ("telemetry_errors.horizontal_m", self.telemetry_errors.horizontal_m, 0.0, 1000.0),
-            ("telemetry_errors.height_m", self.telemetry_errors.height_m, 0.0, 1000.0),
-            ("telemetry_errors.yaw_deg", self.telemetry_errors.yaw_deg, 0.0, 90.0),
-            ("telemetry_errors.pitch_deg", self.telemetry_errors.pitch_deg, 0.0, 45.0),
+            (
+                "telemetry_errors.horizontal_m",
+                self.telemetry_errors.horizontal_m,
+                0.0,
+                1000.0,
+            ),
+            (
+                "telemetry_errors.height_m",
+                self.telemetry_errors.height_m,
+                0.0,
+                1000.0,
+            ),
+            (
+                "telemetry_errors.yaw_deg",
+                self.telemetry_errors.yaw_deg,
+                0.0,
+                90.0,
+            ),
+            (
+                "telemetry_errors.pitch_deg",
+                self.telemetry_errors.pitch_deg,
+                0.0,
+                45.0,
+            ),
         ] {
             // Written so that a value that is not a number is refused too.
             if !(low..=high).contains(&value) {

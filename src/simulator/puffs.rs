@@ -162,7 +162,12 @@ pub(super) fn layer(
 ) -> Option<Layer> {
     let mut puffs = seen(cloud, time_s, camera, to_camera, light);
     let (width, height) = (frame.0 as f32, frame.1 as f32);
-    let window = (-MARGIN * width, -MARGIN * height, (1.0 + MARGIN) * width, (1.0 + MARGIN) * height);
+    let window = (
+        -MARGIN * width,
+        -MARGIN * height,
+        (1.0 + MARGIN) * width,
+        (1.0 + MARGIN) * height,
+    );
     puffs.retain(|puff| {
         puff.u + puff.radius > window.0
             && puff.u - puff.radius < window.2
@@ -170,10 +175,28 @@ pub(super) fn layer(
             && puff.v - puff.radius < window.3
     });
     puffs.sort_by(|one, two| two.depth.total_cmp(&one.depth));
-    let left = puffs.iter().map(|puff| puff.u - puff.radius).fold(f32::MAX, f32::min).max(window.0).floor();
-    let top = puffs.iter().map(|puff| puff.v - puff.radius).fold(f32::MAX, f32::min).max(window.1).floor();
-    let right = puffs.iter().map(|puff| puff.u + puff.radius).fold(f32::MIN, f32::max).min(window.2);
-    let bottom = puffs.iter().map(|puff| puff.v + puff.radius).fold(f32::MIN, f32::max).min(window.3);
+    let left = puffs
+        .iter()
+        .map(|puff| puff.u - puff.radius)
+        .fold(f32::MAX, f32::min)
+        .max(window.0)
+        .floor();
+    let top = puffs
+        .iter()
+        .map(|puff| puff.v - puff.radius)
+        .fold(f32::MAX, f32::min)
+        .max(window.1)
+        .floor();
+    let right = puffs
+        .iter()
+        .map(|puff| puff.u + puff.radius)
+        .fold(f32::MIN, f32::max)
+        .min(window.2);
+    let bottom = puffs
+        .iter()
+        .map(|puff| puff.v + puff.radius)
+        .fold(f32::MIN, f32::max)
+        .min(window.3);
     if right - left < 1.0 || bottom - top < 1.0 {
         return None;
     }
@@ -226,17 +249,24 @@ fn seen(
         let rise_m = rise_speed * style.rise_lasts_s * (1.0 - (-age_s / style.rise_lasts_s).exp())
             + style.keeps_rising_m_s * age_s;
         // Wind is weaker near the ground, and a puff needs a moment to take its speed.
-        let drift_m = wind_m_s * style.drifts * (age_s - 1.2 * (1.0 - (-age_s / 1.2).exp())).max(0.0)
+        let drift_m = wind_m_s
+            * style.drifts
+            * (age_s - 1.2 * (1.0 - (-age_s / 1.2).exp())).max(0.0)
             * (0.75 + 0.25 * (rise_m / 12.0).min(1.0));
         let travelled_m = rise_m.hypot(drift_m);
         let radius_m = (style.start_radius_m * (0.6 + 0.4 * strength)
             + style.widens * travelled_m * (0.75 + 0.5 * chance(1)))
         .max(0.05);
         // Keep about four puffs to a radius: numbers fade out one by one, the even ones last.
-        let spacing_m = ((wind_m_s * style.drifts).hypot(style.rises_m_s * 0.3)).max(0.05) / style.births_per_s;
+        let spacing_m =
+            ((wind_m_s * style.drifts).hypot(style.rises_m_s * 0.3)).max(0.05) / style.births_per_s;
         let thinned = (radius_m / 4.0 / spacing_m).max(1.0).log2();
         let kept_to = f64::from((number as u64 | 1 << 20).trailing_zeros());
-        let kept = if number == 0 { 1.0 } else { (kept_to + 1.0 - thinned).clamp(0.0, 1.0) };
+        let kept = if number == 0 {
+            1.0
+        } else {
+            (kept_to + 1.0 - thinned).clamp(0.0, 1.0)
+        };
         if kept <= 0.0 {
             continue;
         }
@@ -247,7 +277,8 @@ fn seen(
             * (1.0 - (age_s / style.lives_s).powi(2)).max(0.0);
         // The sprite's mean density is about a half, so a puff is made denser by that.
         let opacity = 3.5 * (1.0 - (1.0 - hides.min(0.985)).powf(1.0 / overlapping)) * kept;
-        let sway = 0.11 * travelled_m
+        let sway = 0.11
+            * travelled_m
             * ((birth_s * 0.43).sin() + 0.6 * (birth_s * 1.13 + 1.0).sin() + 0.4 * (age_s * 0.31).sin());
         let scatter = radius_m * 0.62;
         let aside = Vector3::new(chance(2) - 0.5, 1.5 * (chance(3) - 0.5), chance(4) - 0.5);
@@ -268,13 +299,13 @@ fn seen(
         );
         let facing = (0.5 + 0.8 * outwards.dot(&light.towards_sun)).clamp(0.0, 1.0) as f32;
         let sunshine = smoothstep(0.0, 14.0, rise_m as f32) * 0.35 + 0.65;
-        let hue: Colour = std::array::from_fn(|channel| {
-            style.albedo[channel] * (0.94 + 0.12 * chance(5) as f32)
-        });
+        let hue: Colour =
+            std::array::from_fn(|channel| style.albedo[channel] * (0.94 + 0.12 * chance(5) as f32));
         let below = cloud.lit_from_below * (-rise_m as f32 / 7.0).exp();
         let warm = |colour: Colour| {
             let fire = [235.0, 112.0, 36.0];
-            let added: Colour = std::array::from_fn(|channel| (colour[channel] + fire[channel] * below).min(255.0));
+            let added: Colour =
+                std::array::from_fn(|channel| (colour[channel] + fire[channel] * below).min(255.0));
             light.through_air(added, distance_m)
         };
         puffs.push(Seen {
@@ -464,7 +495,10 @@ impl Sprites {
 
 impl Sprite {
     fn new(noise: &Noise, number: usize, side: usize) -> Self {
-        let (shift_x, shift_y) = ((number % 4) as f32 * 64.0 + 11.0, (number / 4) as f32 * 64.0 + 5.0);
+        let (shift_x, shift_y) = (
+            (number % 4) as f32 * 64.0 + 11.0,
+            (number / 4) as f32 * 64.0 + 5.0,
+        );
         let height = |x: f32, y: f32| {
             let from_middle = x.hypot(y);
             let lumps = noise.cloudy(shift_x + x * 15.0, shift_y + y * 15.0) - 0.5;
@@ -481,7 +515,11 @@ impl Sprite {
                 let (density, here) = height(x, y);
                 let nudge = 0.03;
                 let slope = |other: f32| ((here - other) / nudge * 0.32).clamp(-1.0, 1.0);
-                [density, slope(height(x + nudge, y).1), slope(height(x, y + nudge).1)]
+                [
+                    density,
+                    slope(height(x + nudge, y).1),
+                    slope(height(x, y + nudge).1),
+                ]
             })
             .collect();
         Self { side, texels }

@@ -145,7 +145,12 @@ impl Scene {
     /// Returns the camera at a media time, in seconds, which projects places on Earth to pixels.
     #[must_use]
     pub fn camera(&self, time_s: f64) -> Camera {
-        Camera::new(&self.pose(time_s), self.options.width, self.options.height, GROUND_HEIGHT_M)
+        Camera::new(
+            &self.pose(time_s),
+            self.options.width,
+            self.options.height,
+            GROUND_HEIGHT_M,
+        )
     }
 
     /// Renders a frame and says what is true of it.
@@ -200,7 +205,10 @@ impl Scene {
         }
         let plume = self.plume(time_s, &camera, &to_camera, (width, height));
         let clear = self.light.clearness(foot.norm() as f32);
-        let visible = ((SMOKE_VISIBLE / clear).min(0.9), SMOKE_CHANGES.max(1.2 * self.light.grain));
+        let visible = (
+            (SMOKE_VISIBLE / clear).min(0.9),
+            SMOKE_CHANGES.max(1.2 * self.light.grain),
+        );
         let plume = plume.map(|plume| plume.lay(&mut canvas, visible));
         if let Some(flame) = &flame {
             flame.paint(&mut canvas, &self.light, &self.noise);
@@ -268,9 +276,21 @@ impl Scene {
             source,
             wind: self.wind,
             seed: hash(self.options.seed, 7),
-            lit_from_below: if self.cloud.is_none() { 0.12 + 0.6 * self.light.darkness } else { 0.0 },
+            lit_from_below: if self.cloud.is_none() {
+                0.12 + 0.6 * self.light.darkness
+            } else {
+                0.0
+            },
         };
-        layer(&cloud, time_s, camera, to_camera, &self.light, &self.sprites, frame)
+        layer(
+            &cloud,
+            time_s,
+            camera,
+            to_camera,
+            &self.light,
+            &self.sprites,
+            frame,
+        )
     }
 
     fn flame(&self, time_s: f64, camera: &Camera, foot: Vector3<f64>) -> Option<Flame> {
@@ -292,9 +312,13 @@ impl Scene {
         let Some((u, v, depth_m)) = camera.project_local(foot) else {
             return;
         };
-        let burnt_m = (1.0 + 3.0 * strength + 0.05 * (time_s - self.options.fire_start_s)) * self.options.fire_size.sqrt();
+        let burnt_m = (1.0 + 3.0 * strength + 0.05 * (time_s - self.options.fire_start_s))
+            * self.options.fire_size.sqrt();
         let reach = burnt_m * camera.focal_px() / depth_m;
-        let colour = self.light.through_air([46.0, 42.0, 38.0].map(|c| c * self.light.on(0.6, 1.0)[1]), foot.norm() as f32);
+        let colour = self.light.through_air(
+            [46.0, 42.0, 38.0].map(|c| c * self.light.on(0.6, 1.0)[1]),
+            foot.norm() as f32,
+        );
         for y in Canvas::span((v - reach) as f32, (v + reach) as f32, canvas.height) {
             for x in Canvas::span((u - reach) as f32, (u + reach) as f32, canvas.width) {
                 let ray = camera.ray(x as f64 + 0.5, y as f64 + 0.5);
@@ -334,7 +358,15 @@ impl Scene {
         if self.options.kind == SceneKind::LookalikeHeadlights {
             let away = camera_at.x.hypot(camera_at.y).max(1.0);
             let across = (-camera_at.y / away, camera_at.x / away);
-            lookalike::lamps(canvas, camera, to_camera, &self.light, time_s, self.options.seed, across);
+            lookalike::lamps(
+                canvas,
+                camera,
+                to_camera,
+                &self.light,
+                time_s,
+                self.options.seed,
+                across,
+            );
         }
         if self.options.kind == SceneKind::LookalikeGreenhouse && self.light.darkness < 0.5 {
             lookalike::glint(canvas, camera, to_camera, &self.light, &self.noise);

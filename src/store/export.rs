@@ -62,10 +62,10 @@ impl Store {
             Ok(())
         })?;
         let path = folder.join("SHA256SUMS");
-        let sums: String = files
-            .iter()
-            .map(|(name, _, sum)| format!("{sum}  {name}\n"))
-            .collect();
+        let mut sums = String::new();
+        for (name, _, sum) in &files {
+            sums.extend([sum.as_str(), "  ", name.as_str(), "\n"]);
+        }
         std::fs::write(&path, sums).map_err(|error| StoreError::io("write", &path, error))?;
         Ok(ExportSummary { files })
     }

@@ -426,7 +426,7 @@ pub(super) fn condition_of(filter: &IncidentFilter) -> (String, Vec<Value>) {
         values.push(Value::Text(mark.id.to_string()));
         let last = values.len();
         if let Some(part) = parts.last_mut() {
-            part.push_str(&format!("?{last})"));
+            part.extend(["?", last.to_string().as_str(), ")"]);
         }
     }
     if !filter.states.is_empty() {

@@ -200,6 +200,7 @@ struct Tally {
     profiles: Vec<String>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "a row of a query, read once")]
 struct Row {
     state: State,
     is_late: bool,
@@ -277,7 +278,7 @@ impl Tally {
 fn area<'a>(areas: &'a mut BTreeMap<String, Gathered>, name: &str) -> &'a mut Gathered {
     if !areas.contains_key(name) {
         let mut fresh = Gathered::default();
-        fresh.figures.name = name.to_owned();
+        name.clone_into(&mut fresh.figures.name);
         areas.insert(name.to_owned(), fresh);
     }
     areas.entry(name.to_owned()).or_default()

@@ -8,7 +8,7 @@ use emberwatch::flow::time::MediaTime;
 use emberwatch::stages::ingest::{DecoderChoice, IngestErrorKind, MediaWindow, TelemetryKind, recordings_in};
 
 use crate::fixtures::fixture;
-use crate::reading::{Scratch, make_clip, ffmpeg, read, read_with, request_for};
+use crate::reading::{Scratch, ffmpeg, make_clip, read, read_with, request_for};
 
 /// Keeps reading.
 const ON: ControlFlow<()> = ControlFlow::Continue(());
@@ -26,12 +26,21 @@ fn real_clips_give_every_frame_once_in_order() {
         assert!(totals.is_complete);
         assert_eq!(totals.frames_in, frames, "{path}");
         assert_eq!(totals.delivered, frames, "{path}");
-        assert_eq!((totals.undecoded, totals.unreadable, totals.damaged), (0, 0, 0), "{path}");
+        assert_eq!(
+            (totals.undecoded, totals.unreadable, totals.damaged),
+            (0, 0, 0),
+            "{path}"
+        );
         for (index, frame) in reading.frames.iter().enumerate() {
             assert_eq!(frame.meta.sequence, index as u64);
             assert_eq!(frame.meta.gap.lost(), 0);
         }
-        assert!(reading.frames.windows(2).all(|pair| pair[0].meta.pts < pair[1].meta.pts));
+        assert!(
+            reading
+                .frames
+                .windows(2)
+                .all(|pair| pair[0].meta.pts < pair[1].meta.pts)
+        );
         assert!(!totals.is_cut_short());
         println!("{path}: {totals:?} by {:?}", reading.decoder);
     }
@@ -39,7 +48,9 @@ fn real_clips_give_every_frame_once_in_order() {
 
 #[test]
 fn patrol_reads_the_key_frames_and_accounts_for_the_rest() {
-    let Some(file) = fixture("video/house6.mp4") else { return };
+    let Some(file) = fixture("video/house6.mp4") else {
+        return;
+    };
     let mut request = request_for(&file);
     request.duty = Arc::new(emberwatch::stages::ingest::DutyControl::new(Duty::Patrol));
     let reading = read_with(&request, &mut |_| ON).expect("the clip can be read");
@@ -48,6 +59,13 @@ fn patrol_reads_the_key_frames_and_accounts_for_the_rest() {
     assert!(totals.delivered < 899 / 4 && totals.delivered > 0, "{totals:?}");
     assert_eq!(totals.delivered + totals.undecoded, 899);
     assert!(reading.frames.iter().all(|frame| frame.meta.is_key));
-    let skipped: u64 = reading.frames.iter().map(|frame| u64::from(frame.meta.gap.skipped)).sum();
-    assert!(skipped <= totals.undecoded && skipped + 250 > totals.undecoded, "{skipped} of {totals:?}");
+    let skipped: u64 = reading
+        .frames
+        .iter()
+        .map(|frame| u64::from(frame.meta.gap.skipped))
+        .sum();
+    assert!(
+        skipped <= totals.undecoded && skipped + 250 > totals.undecoded,
+        "{skipped} of {totals:?}"
+    );
 }

@@ -10,8 +10,8 @@ use emberwatch::clock::{Clock, SystemClock};
 use emberwatch::flow::frame::Frame;
 use emberwatch::flow::source::{Duty, SourceId};
 use emberwatch::stages::ingest::{
-    DutyControl, GstOpener, IngestError, IngestStats, Ingested, Location, OpenRequest, RecordedTotals, SourceSpec,
-    Surroundings, Telemetry, run_recorded,
+    DutyControl, GstOpener, IngestError, IngestStats, Ingested, Location, OpenRequest, RecordedTotals,
+    SourceSpec, Surroundings, Telemetry, run_recorded,
 };
 
 /// What a recording gave.
@@ -36,7 +36,11 @@ pub(crate) fn read_with(
     let clock = Arc::new(SystemClock::new());
     let opener = GstOpener::new(clock.clone()).expect("GStreamer loads");
     let stats = IngestStats::default();
-    let around = Surroundings { clock: clock.as_ref(), stop: &|_| false, stats: &stats };
+    let around = Surroundings {
+        clock: clock.as_ref(),
+        stop: &|_| false,
+        stats: &stats,
+    };
     let (mut frames, mut telemetry, mut decoder) = (Vec::new(), Vec::new(), None);
     let totals = run_recorded(request, &opener, &around, &mut |ingested| match ingested {
         Ingested::Frame(mut frame) => {
@@ -58,7 +62,12 @@ pub(crate) fn read_with(
     })?;
     let snapshot = stats.snapshot();
     assert_eq!(snapshot.packets, totals.frames_in);
-    Ok(Reading { frames, telemetry, decoder, totals })
+    Ok(Reading {
+        frames,
+        telemetry,
+        decoder,
+        totals,
+    })
 }
 
 /// Reads a whole file at watch duty.
@@ -113,7 +122,16 @@ impl Drop for Scratch {
 pub(crate) fn make_clip(path: &Path, seconds: u32, more: &[&str]) -> bool {
     let source = format!("testsrc2=size=320x180:rate=25:duration={seconds}");
     let mut arguments = vec!["-f", "lavfi", "-i", source.as_str()];
-    let default = ["-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-pix_fmt", "yuv420p"];
+    let default = [
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-g",
+        "25",
+        "-pix_fmt",
+        "yuv420p",
+    ];
     arguments.extend(default);
     arguments.extend(more);
     let path = path.to_string_lossy();
@@ -128,5 +146,10 @@ pub(crate) fn seconds_since(clock: &dyn Clock, start: emberwatch::flow::time::Mo
 
 /// A wait that ends early when the sender is dropped or says so: what the pipeline's stop is to a stage.
 pub(crate) fn stop_by(receiver: &crossbeam_channel::Receiver<()>) -> impl Fn(Duration) -> bool + '_ {
-    move |wait| !matches!(receiver.recv_timeout(wait), Err(crossbeam_channel::RecvTimeoutError::Timeout))
+    move |wait| {
+        !matches!(
+            receiver.recv_timeout(wait),
+            Err(crossbeam_channel::RecvTimeoutError::Timeout)
+        )
+    }
 }
