@@ -7,3 +7,5 @@ mod architecture;
 mod fixtures;
 
 mod geo;
+
+mod geo_many;
