@@ -30,7 +30,10 @@ figcaption{font-size:13px;color:#5c6670}svg{width:100%;height:auto;background:#f
 
 /// Replaces what HTML would read as markup.
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 /// Writes seconds as minutes and seconds.
@@ -57,11 +60,19 @@ const fn colour(class: Class) -> &'static str {
 #[must_use]
 pub fn reason_words(reason: &Reason) -> String {
     match reason {
-        Reason::Persistent { seen, frames, seconds } => {
-            format!("{seconds:.1} 秒内 {frames} 帧中见到 {seen} 帧 / seen in {seen} of {frames} frames over {seconds:.1} s")
+        Reason::Persistent {
+            seen,
+            frames,
+            seconds,
+        } => {
+            format!(
+                "{seconds:.1} 秒内 {frames} 帧中见到 {seen} 帧 / seen in {seen} of {frames} frames over {seconds:.1} s"
+            )
         }
         Reason::TooShort { seconds, needed_s } => {
-            format!("只见到 {seconds:.1} 秒，需 {needed_s:.1} 秒 / seen for {seconds:.1} s, {needed_s:.1} s are needed")
+            format!(
+                "只见到 {seconds:.1} 秒，需 {needed_s:.1} 秒 / seen for {seconds:.1} s, {needed_s:.1} s are needed"
+            )
         }
         Reason::TooRare { share, needed } => format!(
             "出现比例 {:.0}%，需 {:.0}% / in {:.0} % of the frames, {:.0} % are needed",
@@ -135,7 +146,11 @@ fn section(page: &mut String, input: &PageInput) {
     let summary = &input.summary;
     let _written = write!(page, "<h2>{}</h2>", escaped(&summary.path));
     if let Some(error) = &summary.error {
-        let _written = write!(page, "<p class=\"error\">未能分析 / not analysed: {}</p>", escaped(error));
+        let _written = write!(
+            page,
+            "<p class=\"error\">未能分析 / not analysed: {}</p>",
+            escaped(error)
+        );
         if summary.frames_in == 0 {
             return;
         }
@@ -243,7 +258,11 @@ mod tests {
     fn the_page_holds_everything_and_fetches_nothing() {
         let summary = Summary {
             version: "0.1.0".into(),
-            model: SummaryModel { name: "m".into(), version: "1".into(), sha256: "ab".repeat(32) },
+            model: SummaryModel {
+                name: "m".into(),
+                version: "1".into(),
+                sha256: "ab".repeat(32),
+            },
             wall_s: 1.0,
             cpu_s: 2.0,
             inputs: Vec::new(),

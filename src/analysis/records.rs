@@ -107,9 +107,13 @@ impl TrackBook {
     pub fn add(&mut self, frame: &JudgedFrame) -> Vec<TrackRecord> {
         let mut ended = Vec::new();
         for (track, verdict) in &frame.tracks {
-            let alert_s = self.open.get(&track.id).and_then(|record| record.alert_s).or_else(|| {
-                (verdict.decision == Decision::Fire).then(|| rounded(frame.meta.pts.as_secs_f64(), 3))
-            });
+            let alert_s = self
+                .open
+                .get(&track.id)
+                .and_then(|record| record.alert_s)
+                .or_else(|| {
+                    (verdict.decision == Decision::Fire).then(|| rounded(frame.meta.pts.as_secs_f64(), 3))
+                });
             let record = record(&frame.meta.source, track, verdict, alert_s);
             if track.phase == TrackPhase::Ended {
                 self.open.remove(&track.id);

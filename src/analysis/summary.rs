@@ -72,10 +72,18 @@ mod tests {
     fn the_summary_has_the_promised_keys() {
         let summary = Summary {
             version: "0.1.0".into(),
-            model: SummaryModel { name: "m".into(), version: "1".into(), sha256: "ab".into() },
+            model: SummaryModel {
+                name: "m".into(),
+                version: "1".into(),
+                sha256: "ab".into(),
+            },
             wall_s: 1.0,
             cpu_s: 2.0,
-            inputs: vec![InputSummary { path: "a.mp4".into(), error: Some("broken".into()), ..Default::default() }],
+            inputs: vec![InputSummary {
+                path: "a.mp4".into(),
+                error: Some("broken".into()),
+                ..Default::default()
+            }],
         };
         let value = serde_json::to_value(&summary).unwrap();
         for key in ["version", "model", "wall_s", "cpu_s", "inputs"] {

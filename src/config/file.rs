@@ -82,7 +82,10 @@ pub struct ServiceSection {
 
 impl Default for ServiceSection {
     fn default() -> Self {
-        Self { data: PathBuf::from("data"), listen: "127.0.0.1:8080".to_owned() }
+        Self {
+            data: PathBuf::from("data"),
+            listen: "127.0.0.1:8080".to_owned(),
+        }
     }
 }
 
@@ -102,7 +105,11 @@ pub struct EvidenceSection {
 
 impl Default for EvidenceSection {
     fn default() -> Self {
-        Self { clips: true, before_s: 10.0, after_s: 20.0 }
+        Self {
+            clips: true,
+            before_s: 10.0,
+            after_s: 20.0,
+        }
     }
 }
 

@@ -21,7 +21,9 @@ pub fn schema() -> Value {
 
 /// Reads and checks a pipeline file.
 pub fn read(path: &Path) -> Result<PipelineFile, Problems> {
-    let length = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?.len();
+    let length = std::fs::metadata(path)
+        .map_err(|error| unreadable(path, &error))?
+        .len();
     if length > MOST_BYTES {
         return Err(Problems::whole(
             path,
@@ -34,16 +36,25 @@ pub fn read(path: &Path) -> Result<PipelineFile, Problems> {
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Problems {
-    Problems::whole(path, format!("the file cannot be read: {error}"), "give the path of a pipeline file")
+    Problems::whole(
+        path,
+        format!("the file cannot be read: {error}"),
+        "give the path of a pipeline file",
+    )
 }
 
 /// Checks the text of a pipeline file; `path` is used in messages alone.
 pub fn parse(path: &Path, text: &str) -> Result<PipelineFile, Problems> {
     let table: toml::Table = toml::from_str(text).map_err(|error| {
-        Problems::whole(path, format!("not TOML: {}", error.to_string().trim_end()), "mend the syntax")
+        Problems::whole(
+            path,
+            format!("not TOML: {}", error.to_string().trim_end()),
+            "mend the syntax",
+        )
     })?;
-    let mut value = serde_json::to_value(table)
-        .map_err(|error| Problems::whole(path, format!("not a pipeline: {error}"), "use plain TOML values"))?;
+    let mut value = serde_json::to_value(table).map_err(|error| {
+        Problems::whole(path, format!("not a pipeline: {error}"), "use plain TOML values")
+    })?;
     fill_defaults(&mut value);
     let mut problems = mistakes(&value);
     if !problems.is_empty() {
@@ -55,19 +66,35 @@ pub fn parse(path: &Path, text: &str) -> Result<PipelineFile, Problems> {
     match serde_json::from_value::<PipelineFile>(value) {
         Ok(file) => {
             super::plan::find_problems(&file, path, &mut problems);
-            if problems.is_empty() { Ok(file) } else { Err(Problems { path: path.to_owned(), problems }) }
+            if problems.is_empty() {
+                Ok(file)
+            } else {
+                Err(Problems {
+                    path: path.to_owned(),
+                    problems,
+                })
+            }
         }
-        Err(error) if problems.is_empty() => {
-            Err(Problems::whole(path, error.to_string(), "see the JSON schema: emberwatch check --schema"))
-        }
-        Err(_) => Err(Problems { path: path.to_owned(), problems }),
+        Err(error) if problems.is_empty() => Err(Problems::whole(
+            path,
+            error.to_string(),
+            "see the JSON schema: emberwatch check --schema",
+        )),
+        Err(_) => Err(Problems {
+            path: path.to_owned(),
+            problems,
+        }),
     }
 }
 
 /// Copies `source_defaults` into every source that does not say otherwise.
 fn fill_defaults(value: &mut Value) {
-    let Some(defaults) = value.get("source_defaults").and_then(Value::as_object).cloned() else { return };
-    let Some(sources) = value.get_mut("source").and_then(Value::as_array_mut) else { return };
+    let Some(defaults) = value.get("source_defaults").and_then(Value::as_object).cloned() else {
+        return;
+    };
+    let Some(sources) = value.get_mut("source").and_then(Value::as_array_mut) else {
+        return;
+    };
     for source in sources.iter_mut().filter_map(Value::as_object_mut) {
         for (key, default) in &defaults {
             source.entry(key.clone()).or_insert_with(|| default.clone());
@@ -80,7 +107,13 @@ fn mistakes(value: &Value) -> Vec<Problem> {
     let schema = schema();
     let validator = match jsonschema::validator_for(&schema) {
         Ok(validator) => validator,
-        Err(error) => return vec![Problem::new("", format!("the schema is broken: {error}"), "report this")],
+        Err(error) => {
+            return vec![Problem::new(
+                "",
+                format!("the schema is broken: {error}"),
+                "report this",
+            )];
+        }
     };
     let mut problems = Vec::new();
     for error in validator.iter_errors(value) {
@@ -88,8 +121,16 @@ fn mistakes(value: &Value) -> Vec<Problem> {
         match error.kind() {
             ValidationErrorKind::AdditionalProperties { unexpected } => {
                 for field in unexpected {
-                    let at = if at.is_empty() { field.clone() } else { format!("{at}.{field}") };
-                    problems.push(Problem::new(at, "unknown field", "remove it or mend its spelling"));
+                    let at = if at.is_empty() {
+                        field.clone()
+                    } else {
+                        format!("{at}.{field}")
+                    };
+                    problems.push(Problem::new(
+                        at,
+                        "unknown field",
+                        "remove it or mend its spelling",
+                    ));
                 }
             }
             ValidationErrorKind::Required { property } => {
@@ -130,7 +171,9 @@ fn toml_path(pointer: &str) -> String {
 /// Removes what stands at a TOML path, if it is there and is a field of a table.
 fn remove(value: &mut Value, at: &str) {
     let pointer = format!("/{}", at.replace('[', "/").replace(']', "").replace('.', "/"));
-    let Some((parent, field)) = pointer.rsplit_once('/') else { return };
+    let Some((parent, field)) = pointer.rsplit_once('/') else {
+        return;
+    };
     if let Some(table) = value.pointer_mut(parent).and_then(Value::as_object_mut) {
         table.remove(field);
     }
@@ -202,7 +245,10 @@ mod tests {
             "source[1].rate",
             "source[2]: `url` is missing",
         ] {
-            assert!(found.iter().any(|line| line.starts_with(place)), "{place} in {found:#?}");
+            assert!(
+                found.iter().any(|line| line.starts_with(place)),
+                "{place} in {found:#?}"
+            );
         }
         assert!(!found.iter().any(|line| line.contains("secret")), "{found:#?}");
     }
@@ -211,8 +257,18 @@ mod tests {
     fn what_only_the_meaning_shows_is_reported_too() {
         let text = format!("{GOOD}{GOOD}").replace("rtsp://127.0.0.1:8554/one", "rtsp://me:word@camera/one");
         let found = problems(&text);
-        assert!(found.iter().any(|line| line.contains("source[1].id") && line.contains("twice")), "{found:#?}");
-        assert!(found.iter().any(|line| line.contains("source[0].url") && line.contains("password")), "{found:#?}");
+        assert!(
+            found
+                .iter()
+                .any(|line| line.contains("source[1].id") && line.contains("twice")),
+            "{found:#?}"
+        );
+        assert!(
+            found
+                .iter()
+                .any(|line| line.contains("source[0].url") && line.contains("password")),
+            "{found:#?}"
+        );
         assert!(!found.iter().any(|line| line.contains("word@")), "{found:#?}");
     }
 

@@ -34,14 +34,24 @@ pub(super) fn find_problems(file: &PipelineFile, path: &Path, problems: &mut Vec
                 "give each source its own id",
             ));
         }
-        if !source.id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
+        if !source
+            .id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        {
             problems.push(Problem::new(
                 at("id"),
-                format!("{:?} holds other characters than letters, digits, `.`, `_` and `-`", source.id),
+                format!(
+                    "{:?} holds other characters than letters, digits, `.`, `_` and `-`",
+                    source.id
+                ),
                 "the id becomes part of file names and topics",
             ));
         }
-        for (field, url) in [("url", Some(&source.url)), ("detect_url", source.detect_url.as_ref())] {
+        for (field, url) in [
+            ("url", Some(&source.url)),
+            ("detect_url", source.detect_url.as_ref()),
+        ] {
             let Some(url) = url else { continue };
             check_url(&at(field), url, source, path, problems);
         }
@@ -50,7 +60,11 @@ pub(super) fn find_problems(file: &PipelineFile, path: &Path, problems: &mut Vec
                 problems.push(problem);
             }
         }
-        if source.password.as_ref().is_some_and(|text| !text.starts_with("${") && !text.starts_with("file:")) {
+        if source
+            .password
+            .as_ref()
+            .is_some_and(|text| !text.starts_with("${") && !text.starts_with("file:"))
+        {
             problems.push(Problem::new(
                 at("password"),
                 "a password stands in the file",
@@ -58,7 +72,12 @@ pub(super) fn find_problems(file: &PipelineFile, path: &Path, problems: &mut Vec
             ));
         }
         for (number, mask) in source.mask.iter().enumerate() {
-            if mask.corners.iter().flatten().any(|share| !(0.0..=1.0).contains(share)) {
+            if mask
+                .corners
+                .iter()
+                .flatten()
+                .any(|share| !(0.0..=1.0).contains(share))
+            {
                 problems.push(Problem::new(
                     at(&format!("mask[{number}].corners")),
                     "a corner lies outside the picture",
@@ -87,7 +106,11 @@ fn check_url(at: &str, url: &str, source: &SourceSection, path: &Path, problems:
                 ));
             }
             if source.kind == crate::flow::source::Liveness::Live {
-                problems.push(Problem::new(at, "a file is not live", "write kind = \"recorded\""));
+                problems.push(Problem::new(
+                    at,
+                    "a file is not live",
+                    "write kind = \"recorded\"",
+                ));
             }
         }
         Ok(_) => {}
@@ -96,21 +119,33 @@ fn check_url(at: &str, url: &str, source: &SourceSection, path: &Path, problems:
 
 /// Returns `file` relative to the folder of the pipeline file.
 pub(crate) fn beside(pipeline: &Path, file: &Path) -> PathBuf {
-    pipeline.parent().map_or_else(|| file.to_owned(), |folder| folder.join(file))
+    pipeline
+        .parent()
+        .map_or_else(|| file.to_owned(), |folder| folder.join(file))
 }
 
 /// Resolves `"${NAME}"` from the environment and `"file:PATH"` from a file; other text stays as it is.
 pub(crate) fn secret(at: &str, text: &str, pipeline: &Path) -> Result<String, Problem> {
     if let Some(name) = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
         return std::env::var(name).map_err(|_missing| {
-            Problem::new(at, format!("the environment has no {name}"), format!("set {name} before starting"))
+            Problem::new(
+                at,
+                format!("the environment has no {name}"),
+                format!("set {name} before starting"),
+            )
         });
     }
     if let Some(file) = text.strip_prefix("file:") {
         let full = beside(pipeline, Path::new(file));
-        return std::fs::read_to_string(&full).map(|secret| secret.trim_end().to_owned()).map_err(|error| {
-            Problem::new(at, format!("{} cannot be read: {error}", full.display()), "write the secret there")
-        });
+        return std::fs::read_to_string(&full)
+            .map(|secret| secret.trim_end().to_owned())
+            .map_err(|error| {
+                Problem::new(
+                    at,
+                    format!("{} cannot be read: {error}", full.display()),
+                    "write the secret there",
+                )
+            });
     }
     Ok(text.to_owned())
 }

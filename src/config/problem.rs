@@ -17,7 +17,11 @@ pub struct Problem {
 impl Problem {
     /// Makes a problem.
     pub fn new(at: impl Into<String>, what: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { at: at.into(), what: what.into(), fix: fix.into() }
+        Self {
+            at: at.into(),
+            what: what.into(),
+            fix: fix.into(),
+        }
     }
 }
 
@@ -46,7 +50,10 @@ pub struct Problems {
 impl Problems {
     /// Makes a report of one problem with the file as a whole.
     pub fn whole(path: &Path, what: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { path: path.to_owned(), problems: vec![Problem::new("", what, fix)] }
+        Self {
+            path: path.to_owned(),
+            problems: vec![Problem::new("", what, fix)],
+        }
     }
 }
 

@@ -90,18 +90,29 @@ impl Stage for Preparation {
         let failed = |error: InferError| StageError::item("cannot prepare a frame").caused_by(error);
         let file = &self.model.variant_for(width, height).map_err(failed)?.file;
         let variants = &self.model.manifest().variants;
-        let place = variants.iter().position(|variant| variant.file == *file).unwrap_or(0);
+        let place = variants
+            .iter()
+            .position(|variant| variant.file == *file)
+            .unwrap_or(0);
         let (Some(variant), Some(pool)) = (variants.get(place), self.pools.0.get(place)) else {
             return Err(StageError::fatal("the model has no variant"));
         };
         let spec = || self.model.input_spec(variant);
-        let preparer = self.preparers.entry(place).or_insert_with(|| Preparer::new(spec()));
+        let preparer = self
+            .preparers
+            .entry(place)
+            .or_insert_with(|| Preparer::new(spec()));
         let input = preparer
             .prepare(&frame.picture, Rect::whole(width, height), pool)
             .map_err(|error| StageError::item("cannot prepare a frame").caused_by(error))?;
         let ticket = self.ticket;
         self.ticket += 1;
-        emit.send(Prepared { ticket, frame, variant: place, input });
+        emit.send(Prepared {
+            ticket,
+            frame,
+            variant: place,
+            input,
+        });
         Ok(())
     }
 }
@@ -127,7 +138,9 @@ impl Stage for Reorder {
                 Ok(frame) => emit.send(frame),
                 Err(why) => {
                     let frame = inferred.meta.sequence;
-                    outcome = Err(StageError::item(format!("frame {frame} could not be inferred: {why}")));
+                    outcome = Err(StageError::item(format!(
+                        "frame {frame} could not be inferred: {why}"
+                    )));
                 }
             }
         }
@@ -162,9 +175,18 @@ impl Inference {
         let specs: Vec<InputSpec> = variants.iter().map(|variant| model.input_spec(variant)).collect();
         let sessions = settings.sessions.max(1);
         let kept = sessions * settings.bounds.size + 2;
-        let pools = Arc::new(Pools(specs.iter().map(|spec| TensorPool::new(spec.elements(), kept)).collect()));
+        let pools = Arc::new(Pools(
+            specs
+                .iter()
+                .map(|spec| TensorPool::new(spec.elements(), kept))
+                .collect(),
+        ));
         let tag = variants.first().map_or_else(
-            || ModelTag { name: String::new(), version: String::new(), sha256: String::new() },
+            || ModelTag {
+                name: String::new(),
+                version: String::new(),
+                sha256: String::new(),
+            },
             |variant| ModelTag {
                 name: model.manifest().name.clone(),
                 version: model.manifest().version.clone(),
@@ -202,10 +224,19 @@ impl Inference {
         let (bounds, batch_clock) = (settings.bounds, Arc::clone(clock));
         crew.spawn("batch", move |_, stats| {
             let batcher = Batcher::new(bounds);
-            gather(batcher, &to_batch, &to_workers, batch_clock.as_ref(), || stats.item())
+            gather(batcher, &to_batch, &to_workers, batch_clock.as_ref(), || {
+                stats.item()
+            })
         })
         .map_err(spawn_failed)?;
-        Ok(Self { model, tag, pools, entry, board: board.clone(), clock: Arc::clone(clock) })
+        Ok(Self {
+            model,
+            tag,
+            pools,
+            entry,
+            board: board.clone(),
+            clock: Arc::clone(clock),
+        })
     }
 
     /// Returns the tag that verdicts carry.
@@ -240,10 +271,21 @@ impl Inference {
         };
         let credits = Credits::new(IN_FLIGHT);
         let entry = self.entry.clone();
-        crew.stage_into(format!("{source}/preprocess"), preparation, frames, move |prepared| {
-            let credit = credits.take();
-            entry.send(Pending { prepared, credit, reply: reply.clone() }).is_ok()
-        })?;
+        crew.stage_into(
+            format!("{source}/preprocess"),
+            preparation,
+            frames,
+            move |prepared| {
+                let credit = credits.take();
+                entry
+                    .send(Pending {
+                        prepared,
+                        credit,
+                        reply: reply.clone(),
+                    })
+                    .is_ok()
+            },
+        )?;
         Ok(out)
     }
 }
@@ -259,8 +301,11 @@ fn gather(
     const IDLE: Duration = Duration::from_secs(1);
     let mut is_open = true;
     while is_open || batcher.count() > 0 {
-        let mut patience =
-            if is_open { batcher.patience(clock.monotonic()).unwrap_or(IDLE) } else { Duration::ZERO };
+        let mut patience = if is_open {
+            batcher.patience(clock.monotonic()).unwrap_or(IDLE)
+        } else {
+            Duration::ZERO
+        };
         // Everything that has come is taken in before the next turn is given, so that turns are fair.
         loop {
             match inputs.receive_within(patience) {
@@ -277,7 +322,11 @@ fn gather(
                 }
             }
         }
-        let batch = if is_open { batcher.due(clock.monotonic()) } else { batcher.close() };
+        let batch = if is_open {
+            batcher.due(clock.monotonic())
+        } else {
+            batcher.close()
+        };
         if let Some(batch) = batch
             && batches.send(batch).is_err()
         {
@@ -309,11 +358,16 @@ impl Worker {
 
     fn open(&mut self, variant: usize) -> Result<&mut (Box<dyn Session>, Preparer), InferError> {
         if !self.sessions.contains_key(&variant) {
-            let chosen = self.model.manifest().variants.get(variant).ok_or_else(|| InferError::Variant {
-                model: self.model.manifest().name.clone(),
-                variant: variant.to_string(),
-                known: String::new(),
-            })?;
+            let chosen = self
+                .model
+                .manifest()
+                .variants
+                .get(variant)
+                .ok_or_else(|| InferError::Variant {
+                    model: self.model.manifest().name.clone(),
+                    variant: variant.to_string(),
+                    known: String::new(),
+                })?;
             let session = self.model.open(chosen, &self.runtime, &self.options)?;
             let preparer = Preparer::new(session.spec().clone());
             self.sessions.insert(variant, (session, preparer));
@@ -326,12 +380,22 @@ impl Worker {
         let mut failures = 0;
         let mut by_variant: BTreeMap<usize, Vec<Pending>> = BTreeMap::new();
         for pending in batch {
-            by_variant.entry(pending.prepared.variant).or_default().push(pending);
+            by_variant
+                .entry(pending.prepared.variant)
+                .or_default()
+                .push(pending);
         }
         for (variant, group) in by_variant {
             let mut inputs = Vec::with_capacity(group.len());
             let mut waiting = Vec::with_capacity(group.len());
-            for Pending { prepared: Prepared { ticket, frame, input, .. }, credit, reply } in group {
+            for Pending {
+                prepared: Prepared {
+                    ticket, frame, input, ..
+                },
+                credit,
+                reply,
+            } in group
+            {
                 inputs.push(input);
                 waiting.push((ticket, frame, credit, reply));
             }
@@ -343,15 +407,25 @@ impl Worker {
             };
             for (ticket, frame, credit, reply) in waiting {
                 let result = match found.next() {
-                    Some(detections) => self.look_closer(variant, &frame, detections).map_err(|error| error.to_string()),
+                    Some(detections) => self
+                        .look_closer(variant, &frame, detections)
+                        .map_err(|error| error.to_string()),
                     None => Err(why.clone()),
                 };
                 failures += u32::from(result.is_err());
                 let meta = frame.meta.clone();
-                let result = result
-                    .map(|detections| DetectedFrame { meta: frame.meta, picture: frame.picture, detections });
+                let result = result.map(|detections| DetectedFrame {
+                    meta: frame.meta,
+                    picture: frame.picture,
+                    detections,
+                });
                 // Nobody waits for it any more when the source was taken away: that is no failure.
-                let _gone = reply.send(Inferred { ticket, meta, result, credit });
+                let _gone = reply.send(Inferred {
+                    ticket,
+                    meta,
+                    result,
+                    credit,
+                });
             }
         }
         failures
@@ -368,21 +442,36 @@ impl Worker {
         frame: &Frame,
         whole: Vec<Detection>,
     ) -> Result<Vec<Detection>, InferError> {
-        let suspicions: Vec<BBox> =
-            whole.iter().filter(|seen| seen.score >= SUSPICION).map(|seen| seen.bbox).collect();
+        let suspicions: Vec<BBox> = whole
+            .iter()
+            .filter(|seen| seen.score >= SUSPICION)
+            .map(|seen| seen.bbox)
+            .collect();
         if frame.meta.duty != Duty::Alarm || suspicions.is_empty() {
             return Ok(whole);
         }
         let size = (frame.picture.width, frame.picture.height);
         let pools = Arc::clone(&self.pools);
         let (session, preparer) = self.open(variant)?;
-        let Some(pool) = pools.0.get(variant) else { return Ok(whole) };
+        let Some(pool) = pools.0.get(variant) else {
+            return Ok(whole);
+        };
         let spec = session.spec();
         let mut looks = Vec::new();
         for tile in tiles::around(&suspicions, size, (spec.width, spec.height)) {
             let input = preparer.prepare(&frame.picture, tile, pool)?;
-            looks.push((tile, session.run(std::slice::from_ref(&input))?.pop().unwrap_or_default()));
+            looks.push((
+                tile,
+                session
+                    .run(std::slice::from_ref(&input))?
+                    .pop()
+                    .unwrap_or_default(),
+            ));
         }
-        Ok(if looks.is_empty() { whole } else { tiles::merge(whole, &looks, size) })
+        Ok(if looks.is_empty() {
+            whole
+        } else {
+            tiles::merge(whole, &looks, size)
+        })
     }
 }

@@ -10,8 +10,8 @@ use crate::flow::frame::Frame;
 use crate::flow::source::{Duty, Liveness, Mount, SourceId};
 use crate::flow::track::JudgedFrame;
 use crate::stages::ingest::{
-    DutyControl, IngestError, IngestStats, Ingested, MediaWindow, OpenRequest, Opener, PacketTap, RecordedTotals,
-    SourceSpec, StateChange, Surroundings, Telemetry, run_live, run_recorded,
+    DutyControl, IngestError, IngestStats, Ingested, MediaWindow, OpenRequest, Opener, PacketTap,
+    RecordedTotals, SourceSpec, StateChange, Surroundings, Telemetry, run_live, run_recorded,
 };
 use crate::stages::sample::{FrameCounts, Rates, Sampler};
 use crate::stages::track::{TrackSettings, Tracker};
@@ -126,7 +126,10 @@ impl Ages {
         sorted.sort_unstable();
         shares.map(|share| {
             let last = sorted.len().saturating_sub(1);
-            sorted.get((last as f64 * share.clamp(0.0, 1.0)).round() as usize).copied().unwrap_or_default()
+            sorted
+                .get((last as f64 * share.clamp(0.0, 1.0)).round() as usize)
+                .copied()
+                .unwrap_or_default()
         })
     }
 }
@@ -143,7 +146,12 @@ pub fn start(
 ) -> std::io::Result<SourceGauges> {
     let id = plan.id().clone();
     let name = |stage: &str| format!("{id}/{stage}");
-    let Outlets { mut judged, mut telemetry, notices, tap } = outlets;
+    let Outlets {
+        mut judged,
+        mut telemetry,
+        notices,
+        tap,
+    } = outlets;
     let gauges = SourceGauges {
         id: id.clone(),
         frames: Arc::default(),
@@ -161,16 +169,33 @@ pub fn start(
     }
 
     let verifier = Verifier::new(plan.verify, plan.mount, plan.masks.clone());
-    let (inferred, ages, age_clock) = (Arc::clone(&gauges.inferred), Arc::clone(&gauges.ages), Arc::clone(clock));
+    let (inferred, ages, age_clock) = (
+        Arc::clone(&gauges.inferred),
+        Arc::clone(&gauges.ages),
+        Arc::clone(clock),
+    );
     crew.stage_into(name("verify"), verifier, to_verify, move |frame: JudgedFrame| {
         inferred.fetch_add(1, Ordering::Relaxed);
         ages.add(age_clock.monotonic().since(frame.meta.arrived));
         judged(frame)
     })?;
     let to_track = inference.join(crew, id.as_str(), to_preprocess)?;
-    crew.stage(name("track"), Tracker::new(plan.track, plan.mount), to_track, tracked)?;
-    let sampler = Sampler::new(plan.rates, plan.spec.liveness, plan.spec.max_staleness, Arc::clone(clock));
-    let gauges = SourceGauges { frames: sampler.counts(), ..gauges };
+    crew.stage(
+        name("track"),
+        Tracker::new(plan.track, plan.mount),
+        to_track,
+        tracked,
+    )?;
+    let sampler = Sampler::new(
+        plan.rates,
+        plan.spec.liveness,
+        plan.spec.max_staleness,
+        Arc::clone(clock),
+    );
+    let gauges = SourceGauges {
+        frames: sampler.counts(),
+        ..gauges
+    };
     crew.stage(name("sample"), sampler, to_sample, sampled)?;
 
     let request = OpenRequest {
@@ -182,7 +207,13 @@ pub fn start(
     crew.spawn(name("ingest"), move |stop, thread| {
         let around = Surroundings {
             clock: ingest_clock.as_ref(),
-            stop: &|wait| if wait.is_zero() { stop.is_requested() } else { stop.wait_for(wait) },
+            stop: &|wait| {
+                if wait.is_zero() {
+                    stop.is_requested()
+                } else {
+                    stop.wait_for(wait)
+                }
+            },
             stats: &stats,
         };
         let mut emit = |item: Ingested| {
@@ -199,7 +230,11 @@ pub fn start(
                 Ingested::Decoder(decoder) => notices.send(Notice::Decoder(id.clone(), decoder)).is_ok(),
                 Ingested::FallsBack(it) => notices.send(Notice::FallsBack(id.clone(), it)).is_ok(),
             };
-            if is_taken { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            if is_taken {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
         };
         match request.spec.liveness {
             Liveness::Live => {
@@ -210,7 +245,11 @@ pub fn start(
                 let outcome = run_recorded(&request, opener.as_ref(), &around, &mut emit);
                 // A recording that cannot be read is told, and is no failure of the pipeline.
                 let _nobody = notices.send(Notice::Ended(id.clone(), outcome));
-                if stop.is_requested() { Exit::Stopped } else { Exit::Drained }
+                if stop.is_requested() {
+                    Exit::Stopped
+                } else {
+                    Exit::Drained
+                }
             }
         }
     })?;

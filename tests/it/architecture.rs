@@ -49,21 +49,31 @@ fn gstreamer_is_used_in_files_called_gst_alone() {
 
 #[test]
 fn onnx_runtime_is_used_in_files_called_ort_alone() {
-    let found =
-        offenders(&["use ort::", "::ort::session"], |path| path.file_name().is_some_and(|name| name == "ort.rs"));
+    let found = offenders(&["use ort::", "::ort::session"], |path| {
+        path.file_name().is_some_and(|name| name == "ort.rs")
+    });
     assert!(found.is_empty(), "{found:#?}");
 }
 
 #[test]
 fn threads_are_spawned_by_the_runner_alone() {
-    let found = offenders(&["thread::spawn(", "thread::Builder"], |path| path.ends_with("pipeline/runner.rs"));
+    let found = offenders(&["thread::spawn(", "thread::Builder"], |path| {
+        path.ends_with("pipeline/runner.rs")
+    });
     assert!(found.is_empty(), "{found:#?}");
 }
 
 #[test]
 fn the_nouns_import_no_verbs() {
     let found = offenders(
-        &["crate::stages", "crate::pipeline", "crate::store", "crate::cli", "crate::console", "crate::config"],
+        &[
+            "crate::stages",
+            "crate::pipeline",
+            "crate::store",
+            "crate::cli",
+            "crate::console",
+            "crate::config",
+        ],
         |path| !path.starts_with("flow"),
     );
     assert!(found.is_empty(), "{found:#?}");
@@ -72,8 +82,11 @@ fn the_nouns_import_no_verbs() {
 #[test]
 fn nothing_but_the_command_line_prints() {
     let found = offenders(&["println!(", "eprintln!(", "print!("], |path| {
-        path.starts_with("cli") || path == Path::new("main.rs")
-            || path.file_name().is_some_and(|name| name.to_string_lossy().ends_with("tests.rs"))
+        path.starts_with("cli")
+            || path == Path::new("main.rs")
+            || path
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().ends_with("tests.rs"))
     });
     let found: Vec<_> = found
         .into_iter()

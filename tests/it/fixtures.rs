@@ -12,7 +12,10 @@ pub(crate) fn fixture(name: &str) -> Option<PathBuf> {
     if path.try_exists().unwrap_or(false) {
         Some(path)
     } else {
-        println!("skipped: there is no {} (set EMBERWATCH_FIXTURES)", path.display());
+        println!(
+            "skipped: there is no {} (set EMBERWATCH_FIXTURES)",
+            path.display()
+        );
         None
     }
 }

@@ -29,7 +29,11 @@ impl DutyPolicy {
     /// Begins at the floor.
     #[must_use]
     pub const fn new(settings: DutySettings) -> Self {
-        Self { level: settings.floor, settings, last_hint: MediaTime::ZERO }
+        Self {
+            level: settings.floor,
+            settings,
+            last_hint: MediaTime::ZERO,
+        }
     }
 
     /// Returns the level in force.
@@ -41,9 +45,14 @@ impl DutyPolicy {
     /// Takes in a judged frame; returns the new level when it changes.
     pub fn follow(&mut self, frame: &JudgedFrame) -> Option<Duty> {
         let pts = frame.meta.pts;
-        let is_hinted = frame.detections.iter().any(|(seen, _)| seen.score >= self.settings.hint_score);
+        let is_hinted = frame
+            .detections
+            .iter()
+            .any(|(seen, _)| seen.score >= self.settings.hint_score);
         let is_suspected = frame.tracks.iter().any(|(track, verdict)| {
-            track.phase == TrackPhase::Established && track.seen.is_some() && verdict.decision != Decision::Refused
+            track.phase == TrackPhase::Established
+                && track.seen.is_some()
+                && verdict.decision != Decision::Refused
         });
         let before = self.level;
         if is_suspected {
@@ -76,8 +85,11 @@ mod tests {
     use crate::flow::time::MonotonicTime;
     use crate::flow::track::{Reason, Sighting, Track, Verdict};
 
-    const SETTINGS: DutySettings =
-        DutySettings { floor: Duty::Patrol, hint_score: 0.2, quiet: Duration::from_secs(10) };
+    const SETTINGS: DutySettings = DutySettings {
+        floor: Duty::Patrol,
+        hint_score: 0.2,
+        quiet: Duration::from_secs(10),
+    };
 
     fn frame(second: f64, score: Option<f32>, decision: Option<Decision>) -> JudgedFrame {
         let pts = MediaTime::from_secs_f64(second);
@@ -90,11 +102,22 @@ mod tests {
                 first_pts: pts,
                 last_pts: pts,
                 sightings: 3,
-                seen: Some(Sighting { pts, score: 0.5, bbox }),
+                seen: Some(Sighting {
+                    pts,
+                    score: 0.5,
+                    bbox,
+                }),
                 bbox,
                 activity: 0.0,
             };
-            (track, Verdict { decision, reason: Reason::Ended, score: 0.5 })
+            (
+                track,
+                Verdict {
+                    decision,
+                    reason: Reason::Ended,
+                    score: 0.5,
+                },
+            )
         };
         JudgedFrame {
             meta: FrameMeta {
@@ -116,7 +139,16 @@ mod tests {
                 planes: Arc::new(PlanarBuffer::new(Vec::new())),
             },
             detections: score
-                .map(|score| (Detection { class: Class::Smoke, score, bbox }, None))
+                .map(|score| {
+                    (
+                        Detection {
+                            class: Class::Smoke,
+                            score,
+                            bbox,
+                        },
+                        None,
+                    )
+                })
                 .into_iter()
                 .collect(),
             tracks: decision.map(track).into_iter().collect(),
@@ -129,7 +161,10 @@ mod tests {
         let mut policy = DutyPolicy::new(SETTINGS);
         assert_eq!(policy.follow(&frame(0.0, Some(0.1), None)), None);
         assert_eq!(policy.follow(&frame(2.0, Some(0.3), None)), Some(Duty::Watch));
-        assert_eq!(policy.follow(&frame(2.5, Some(0.5), Some(Decision::Undecided))), Some(Duty::Alarm));
+        assert_eq!(
+            policy.follow(&frame(2.5, Some(0.5), Some(Decision::Undecided))),
+            Some(Duty::Alarm)
+        );
         assert_eq!(policy.follow(&frame(3.0, Some(0.5), Some(Decision::Fire))), None);
     }
 
