@@ -7,3 +7,9 @@ mod architecture;
 mod fixtures;
 
 mod geo;
+
+#[cfg(feature = "video")]
+mod ingest;
+
+#[cfg(feature = "video")]
+mod reading;

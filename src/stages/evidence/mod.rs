@@ -1,0 +1,5 @@
+//! Evidence: pictures with boxes and clips that show a fire.
+
+pub mod picture;
+
+pub mod snapshot;
