@@ -1,6 +1,10 @@
 //! One file per command.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program speaks to a person")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is where the program speaks to a person"
+)]
 
 use std::process::ExitCode;
 
@@ -12,6 +16,10 @@ pub(crate) mod machine;
 pub mod analyze;
 
 pub mod check;
+
+pub mod locate;
+
+pub mod telemetry;
 
 /// How logs are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -30,6 +38,10 @@ pub enum Command {
     Analyze(analyze::AnalyzeArgs),
     /// Checks a pipeline file and says what it means.
     Check(check::CheckArgs),
+    /// Says where a pixel is on the ground.
+    Locate(locate::LocateArgs),
+    /// Looks at telemetry.
+    Telemetry(telemetry::TelemetryArgs),
     /// Prints a completion script for a shell.
     Completions {
         /// Which shell.
@@ -43,6 +55,8 @@ pub fn run(command: Command, grammar: impl FnOnce() -> clap::Command) -> anyhow:
         #[cfg(feature = "video")]
         Command::Analyze(args) => analyze::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Locate(args) => locate::run(&args),
+        Command::Telemetry(args) => telemetry::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut grammar(), "emberwatch", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

@@ -21,6 +21,8 @@ pub mod mavlink_stream;
 
 pub mod dji_cloud;
 
+pub mod dji_cloud_mqtt;
+
 pub mod xmp;
 
 pub mod photo;

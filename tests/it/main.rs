@@ -13,3 +13,5 @@ mod ingest;
 
 #[cfg(feature = "video")]
 mod reading;
+
+mod telemetry;

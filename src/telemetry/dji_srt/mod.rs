@@ -44,7 +44,7 @@ enum Meaning {
 const MEANINGS: usize = 12;
 
 /// Every key that is understood, in lower case.
-const KEYS: [(&str, Meaning); 21] = [
+const KEYS: [(&str, Meaning); 27] = [
     ("latitude", Meaning::Latitude),
     ("longitude", Meaning::Longitude),
     // Older firmware cannot spell it.
@@ -61,6 +61,12 @@ const KEYS: [(&str, Meaning); 21] = [
     ("gb_yaw", Meaning::GimbalYaw),
     ("gb_pitch", Meaning::GimbalPitch),
     ("gb_roll", Meaning::GimbalRoll),
+    ("gimbal_yaw", Meaning::GimbalYaw),
+    ("gimbal_pitch", Meaning::GimbalPitch),
+    ("gimbal_roll", Meaning::GimbalRoll),
+    ("gimbal.yaw", Meaning::GimbalYaw),
+    ("gimbal.pitch", Meaning::GimbalPitch),
+    ("gimbal.roll", Meaning::GimbalRoll),
     ("drone_yaw", Meaning::AircraftYaw),
     ("drone_pitch", Meaning::AircraftPitch),
     ("drone_roll", Meaning::AircraftRoll),
@@ -78,15 +84,18 @@ enum GpsShape {
     HeightWithUnit,
     /// `GPS(39.906217,116.391305,69.800)`: the third is a height. Latitude first.
     Height,
+    /// `GPS(W: 96.7, N: 32.9, 57.4m)`: each says what it is. Read as latitude, longitude.
+    Labelled,
     /// Anything else: no order is known.
     Unknown,
 }
 
 impl GpsShape {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::Satellites,
         Self::HeightWithUnit,
         Self::Height,
+        Self::Labelled,
         Self::Unknown,
     ];
 
@@ -105,7 +114,7 @@ impl GpsShape {
     fn longitude_first(self) -> Option<bool> {
         match self {
             Self::Satellites => Some(true),
-            Self::HeightWithUnit | Self::Height => Some(false),
+            Self::HeightWithUnit | Self::Height | Self::Labelled => Some(false),
             Self::Unknown => None,
         }
     }
@@ -163,6 +172,7 @@ pub fn parse(bytes: &[u8]) -> TelemetryLog {
         }
         log.samples.push(sample);
     }
+    fill_takeoff(&mut log);
     if order_unknown {
         log.notes.push(
             "the order of latitude and longitude in GPS(…) cannot be told in this dialect: no places are given".into(),
@@ -175,6 +185,25 @@ pub fn parse(bytes: &[u8]) -> TelemetryLog {
         );
     }
     log
+}
+
+/// A recording that starts on the ground shows its take-off, where the dialect does not say it.
+fn fill_takeoff(log: &mut TelemetryLog) {
+    const ON_THE_GROUND_M: f64 = 1.5;
+    let first = log.samples.iter().find(|sample| sample.position.is_some());
+    let started_here = first
+        .filter(|first| {
+            first
+                .heights
+                .takeoff_m
+                .is_some_and(|metres| metres.abs() <= ON_THE_GROUND_M)
+        })
+        .and_then(|first| first.position);
+    if let Some(takeoff) = started_here {
+        for sample in &mut log.samples {
+            sample.takeoff = sample.takeoff.or(Some(takeoff));
+        }
+    }
 }
 
 /// Decides the order of one shape: what cannot be a latitude is a longitude; else what the shape usually has. `None`
@@ -199,8 +228,30 @@ fn order_of(shape: GpsShape, records: &[Record]) -> Option<bool> {
 
 fn gps_of(facts: &[Fact<'_>]) -> Option<(GpsShape, f64, f64)> {
     let arguments = call(facts, "gps")?;
+    if let Some((lat, lon)) = labelled(arguments) {
+        return Some((GpsShape::Labelled, lat, lon));
+    }
     let number = |index: usize| arguments.get(index).and_then(|text| facts::number(text));
     Some((GpsShape::of(arguments.get(2).copied()), number(0)?, number(1)?))
+}
+
+/// Reads `W: 96.7, N: 32.9` in any order as latitude and longitude.
+fn labelled(arguments: &[&str]) -> Option<(f64, f64)> {
+    let (mut lat, mut lon) = (None, None);
+    for argument in arguments {
+        let Some((letter, text)) = argument.split_once(':') else {
+            continue;
+        };
+        let value = facts::number(text)?;
+        match letter.trim() {
+            "N" | "n" => lat = Some(value),
+            "S" | "s" => lat = Some(-value),
+            "E" | "e" => lon = Some(value),
+            "W" | "w" => lon = Some(-value),
+            _ => return None,
+        }
+    }
+    lat.zip(lon)
 }
 
 fn call<'facts, 'text>(facts: &'facts [Fact<'text>], name: &str) -> Option<&'facts [&'text str]> {
@@ -234,6 +285,7 @@ fn record_of(cue: &Cue<'_>) -> Option<Record> {
 
     let gps = gps_of(&facts);
     let home = call(&facts, "home").and_then(|arguments| match arguments {
+        _ if labelled(arguments).is_some() => labelled(arguments),
         [first, second, ..] => Some((facts::number(first)?, facts::number(second)?)),
         _ => None,
     });

@@ -321,6 +321,8 @@ fn the_order_of_coordinates_follows_what_cannot_be_a_latitude() {
     near(cue("GPS(116.39,39.9,16.5M)"), 39.9, 116.39);
     near(cue("GPS(12.5,41.9,0.0M)"), 12.5, 41.9);
     near(cue("GPS(12,5,41,9,16)"), 41.9, 12.5);
+    near(cue("GPS(W: 96.75, N: 32.5, 57.4m)"), 32.5, -96.75);
+    near(cue("GPS(S: 12.5, E: 41.9)"), -12.5, 41.9);
     assert_eq!(cue("GPS(12.5,41.9)"), None, "no order is known: refused");
     assert_eq!(cue("GPS(120.5,140.9,16)"), None);
 }

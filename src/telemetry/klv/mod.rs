@@ -14,6 +14,9 @@ pub mod sei;
 
 pub mod sample;
 
+#[cfg(feature = "video")]
+pub mod gst;
+
 pub use packet::UasPacket;
 pub use read::{Counts, PacketReader};
 pub use sample::log_from_bytes;

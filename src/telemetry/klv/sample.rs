@@ -2,12 +2,15 @@
 
 use super::packet::UasPacket;
 use super::read::PacketReader;
-use crate::flow::pose::{Attitude, Heights, LaserRange, Motion, Optics, PoseFlag, PoseSigmas};
+use crate::flow::pose::{Attitude, Heights, Motion, Optics, PoseFlag};
 use crate::telemetry::log::{LogTime, TelemetryLog};
 use crate::telemetry::sample::{Gimbal, GimbalFrame, SampleTime, TelemetrySample, checked_attitude, place};
 
 /// The radius that holds 90 % of a circular normal distribution, in standard deviations.
 const CIRCULAR_90: f64 = 2.146;
+
+/// The standard deviation of a roll that was not told, in degrees.
+const UNKNOWN_ROLL_SIGMA_DEG: f64 = 10.0;
 
 /// Turns a packet into a sample. `media_s` is its presentation time where the transport has one.
 #[must_use]
@@ -41,8 +44,7 @@ pub fn sample_of(packet: &UasPacket, media_s: Option<f64>) -> TelemetrySample {
             ..Motion::default()
         },
         // A slant range is not a laser's: most encoders compute it from their own terrain. It is not taken for one.
-        laser: None::<LaserRange>,
-        sigmas: PoseSigmas::default(),
+        laser: None,
         ..TelemetrySample::default()
     };
     match (packet.sensor_lat_deg, packet.sensor_lon_deg) {
@@ -63,7 +65,7 @@ pub fn sample_of(packet: &UasPacket, media_s: Option<f64>) -> TelemetrySample {
     if let (Some(azimuth), Some(elevation)) = (packet.relative_azimuth_deg, packet.relative_elevation_deg) {
         // The roll about the optical axis does not move the axis: without it the middle of the picture still holds.
         let roll = packet.relative_roll_deg.unwrap_or_else(|| {
-            sample.flags.insert(PoseFlag::AssumedAttitude);
+            sample.sigmas.roll_deg = Some(UNKNOWN_ROLL_SIGMA_DEG);
             0.0
         });
         sample.gimbal = Some(Gimbal {
