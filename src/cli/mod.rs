@@ -1,10 +1,6 @@
 //! One file per command.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "this is where the program speaks to a person"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program speaks to a person")]
 
 use std::process::ExitCode;
 
@@ -14,6 +10,8 @@ pub(crate) mod machine;
 
 #[cfg(feature = "video")]
 pub mod analyze;
+
+pub mod calibrate;
 
 pub mod check;
 

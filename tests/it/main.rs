@@ -8,6 +8,8 @@ mod fixtures;
 
 mod geo;
 
+mod geo_many;
+
 #[cfg(feature = "video")]
 mod ingest;
 

@@ -1,3 +1,5 @@
+#![expect(deprecated, reason = "old vehicles still send MOUNT_ORIENTATION")]
+
 use mavlink::dialects::common::{
     ATTITUDE_DATA, CAMERA_FOV_STATUS_DATA, GIMBAL_DEVICE_ATTITUDE_STATUS_DATA, GLOBAL_POSITION_INT_DATA,
     GimbalDeviceFlags, MOUNT_ORIENTATION_DATA, MavMessage, SYSTEM_TIME_DATA,
