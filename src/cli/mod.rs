@@ -17,6 +17,7 @@ pub mod analyze;
 
 pub mod check;
 
+pub mod send_test;
 #[cfg(feature = "video")]
 mod probe;
 

@@ -6,6 +6,16 @@ mod architecture;
 
 mod fixtures;
 
+mod servers;
+
+mod dispatch_rig;
+
+mod dispatch_sinks;
+
+mod dispatch_brokers;
+
+mod api;
+
 mod geo;
 
 #[cfg(feature = "video")]
