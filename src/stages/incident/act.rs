@@ -9,7 +9,7 @@ use super::refusal::Refusal;
 use super::step::Step;
 use super::update::settle;
 use crate::flow::event::EventType;
-use crate::flow::incident::{Incident, IncidentId, State, TransitionKind};
+use crate::flow::incident::{ChecklistItem, Deadline, Incident, IncidentId, Sla, State, TransitionKind};
 use crate::flow::source::SourceId;
 use crate::store::Change;
 
@@ -313,7 +313,7 @@ impl IncidentBook {
             grid: None,
             assigned: false,
             candidates: Vec::new(),
-            checklist: self.config.checklist.clone(),
+            checklist: giver.checklist.iter().map(untouched).collect(),
             merged_from: Vec::new(),
             split_from: Some(giver.id),
             distinct_from: vec![giver.id],
@@ -335,11 +335,11 @@ impl IncidentBook {
             }
             settle(incident, &*self.fusion, &*self.grid);
         }
-        taker.sla = if taker.late {
-            None
-        } else {
-            taker.sla.clone().map(|sla| self.clock_from(&sla, &taker, now))
-        };
+        taker.sla = taker.sla.take().filter(|_| !taker.late).map(|sla| {
+            let mut sla = started_at(&sla, taker.first_seen.at);
+            sla.reach(taker.state, now);
+            sla
+        });
         let step = |event, from, other| Step {
             actor: act.actor.clone(),
             note: act.note.clone(),
@@ -355,19 +355,26 @@ impl IncidentBook {
             taken.take(taker, &self.maker, &mut self.ids, now),
         ])
     }
+}
 
-    fn clock_from(
-        &self,
-        old: &crate::flow::incident::Sla,
-        incident: &Incident,
-        now: Timestamp,
-    ) -> crate::flow::incident::Sla {
-        let Some(profile) = self.config.profile_in_force() else {
-            return old.clone();
-        };
-        let mut sla = crate::flow::incident::Sla::new(profile, incident.first_seen.at);
-        sla.reach(incident.state, now);
-        sla
+/// Returns the same deadlines, all open, counted from another moment.
+fn started_at(sla: &Sla, starts: Timestamp) -> Sla {
+    let later = starts.duration_since(sla.starts);
+    let milestones = sla
+        .milestones
+        .iter()
+        .map(|deadline| Deadline {
+            due: deadline.due.saturating_add(later).unwrap_or(deadline.due),
+            done: None,
+            reminded: false,
+            told: None,
+            ..*deadline
+        })
+        .collect();
+    Sla {
+        starts,
+        milestones,
+        ..sla.clone()
     }
 }
 
@@ -463,4 +470,13 @@ fn tick_item(incident: &mut Incident, act: &Act, name: &str, at: Timestamp) -> R
     item.done_by = Some(act.actor.clone());
     item.evidence = act.evidence.first().cloned();
     Ok(true)
+}
+
+fn untouched(item: &ChecklistItem) -> ChecklistItem {
+    ChecklistItem {
+        done_by: None,
+        done_at: None,
+        evidence: None,
+        ..item.clone()
+    }
 }

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::action::Act;
 use super::book::{IncidentBook, Quiet};
+use super::config::IncidentConfig;
 use super::refusal::Refusal;
 use crate::clock::Clock;
 use crate::flow::incident::{Incident, IncidentId};
@@ -18,6 +19,7 @@ const MOST_UNSAVED: usize = 10_000;
 /// How often a step is tried again after another program changed the incident first.
 const ATTEMPTS: usize = 3;
 const DRILL: &str = "drill";
+const POLICY: &str = "incident_policy";
 
 /// What came of an act.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +54,7 @@ impl IncidentDesk {
     /// Opens the desk: takes in every incident that is open, or ended so recently that its place is remembered.
     pub fn open(mut book: IncidentBook, store: Store, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         load(&mut book, &store, clock.wall())?;
+        keep_policy(book.config(), &store)?;
         Ok(Self {
             desk: Arc::new(Mutex::new(Desk {
                 book,
@@ -279,6 +282,28 @@ impl Desk {
         }
         Ok(())
     }
+}
+
+/// Returns the configuration of the program that opened a desk on this store last; the default where none did, or
+/// where that was another version with settings that this one does not know.
+pub fn kept_policy(store: &Store) -> Result<IncidentConfig, StoreError> {
+    let Some(text) = store.setting(POLICY)? else {
+        return Ok(IncidentConfig::default());
+    };
+    Ok(serde_json::from_str(&text).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the incident settings in the store are not of this version, the default is used");
+        IncidentConfig::default()
+    }))
+}
+
+/// Keeps the configuration beside the incidents: the command line acts by the same rules as the program that runs.
+fn keep_policy(config: &IncidentConfig, store: &Store) -> Result<(), StoreError> {
+    let text = serde_json::to_string(config)
+        .map_err(|error| StoreError::json("keep the incident settings", error))?;
+    if store.setting(POLICY)?.as_deref() == Some(text.as_str()) {
+        return Ok(());
+    }
+    store.set_setting(POLICY, &text)
 }
 
 /// Fills a book from the store.

@@ -1,6 +1,7 @@
 //! One position out of the views of several sources.
 
 use crate::flow::incident::View;
+use crate::flow::pose::{Height, HeightDatum};
 use crate::flow::position::{Bearing, Method, Position};
 
 use super::plane::{Metres, Plane, Symmetric, angle_between_deg};
@@ -63,13 +64,14 @@ impl Fusion for WeightedFusion {
             Some(best) if used_points == sights.len() && sights.len() == 1 => best.method,
             _ => Method::Triangulation,
         };
-        let height = best.map(|best| best.height).or_else(|| {
-            // Crossed bearings say nothing of the height: it is the ground, wherever that is.
-            Some(crate::flow::pose::Height {
+        // Crossed bearings say nothing of the height: it is the ground, wherever that is.
+        let height = best.map_or(
+            Height {
                 metres: 0.0,
-                datum: crate::flow::pose::HeightDatum::Ground,
-            })
-        })?;
+                datum: HeightDatum::Ground,
+            },
+            |best| best.height,
+        );
         Some(Position {
             point: plane.point(solution.at),
             height,

@@ -105,8 +105,11 @@ pub(crate) fn settle(incident: &mut Incident, fusion: &dyn Fusion, grid: &dyn Gr
     }
     if let Some(position) = &incident.position {
         let answer = grid.locate(position);
-        incident.grid = answer.cell;
-        incident.candidates = answer.candidates;
+        // Outside every cell, and without a grid at hand, the last known cell stays: somebody has to own it.
+        if answer.cell.is_some() {
+            incident.grid = answer.cell;
+            incident.candidates = answer.candidates;
+        }
     }
 }
 

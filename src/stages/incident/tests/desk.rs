@@ -154,7 +154,7 @@ fn an_act_on_an_incident_that_is_long_over_finds_it_in_the_store() {
         desk.act(&Act::new(id, Actor::person("李"), action))
             .expect("the life cycle allows it");
     }
-    clock.advance(Duration::from_secs(40 * 86_400));
+    clock.advance(Duration::from_hours(40 * 24));
     desk.tick().expect("it is written");
     let acted = desk
         .act(&Act::new(id, Actor::person("李"), Action::Hold { keep: true }))
