@@ -328,7 +328,9 @@ fn patrol_sees_key_frames_and_an_alarm_every_frame() {
                 Seen::State(..) => None,
             });
         }
-        assert_eq!(camera.duty.key_frame_distance().map(|distance| distance.as_millis()), Some(1000));
+        // The receiver's clock follows the sender's, a few milliseconds to and fro.
+        let distance_s = camera.duty.key_frame_distance().map_or(0.0, |distance| distance.as_secs_f64());
+        assert!((0.9..1.1).contains(&distance_s), "{distance_s}");
         camera.duty.set(Duty::Alarm);
         camera.wait("a frame between key frames", 5.0, |seen| match seen {
             Seen::Frame { is_key: false, .. } => Some(()),

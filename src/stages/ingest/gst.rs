@@ -7,6 +7,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 
 use super::chain::{self, Chain};
+use super::container::{Index, index_of};
 use super::doorbell::RtspDoorbell;
 use super::error::{IngestError, IngestErrorKind};
 use super::fault;
@@ -91,9 +92,18 @@ fn check_file(path: &std::path::Path, location: &str) -> Result<(), IngestError>
     if metadata.is_file() && metadata.len() == 0 {
         return Err(IngestError::new(IngestErrorKind::Empty, location, "it is empty"));
     }
-    std::fs::File::open(path).map(drop).map_err(|error| {
+    let unreadable = |error: std::io::Error| {
         IngestError::new(IngestErrorKind::Unreadable, location, "it cannot be opened").caused_by(error)
-    })
+    };
+    let mut file = std::fs::File::open(path).map_err(unreadable)?;
+    if metadata.is_file() && index_of(&mut file).map_err(unreadable)? == Index::Missing {
+        return Err(IngestError::new(
+            IngestErrorKind::Truncated,
+            location,
+            "its index is missing, as after a recording that was cut off",
+        ));
+    }
+    Ok(())
 }
 
 /// An open source.
@@ -233,7 +243,7 @@ impl GstReader {
             return verdict;
         }
         let timeout = gst::ClockTime::try_from(timeout).unwrap_or(gst::ClockTime::ZERO);
-        let verdicts = [gst::MessageType::Error, gst::MessageType::Eos];
+        let verdicts = [gst::MessageType::Error, gst::MessageType::Eos, gst::MessageType::StreamCollection];
         let message = self.chain.pipeline.bus().and_then(|bus| bus.timed_pop_filtered(timeout, &verdicts));
         message.and_then(|message| self.verdict_of(&message)).unwrap_or(Read::Nothing)
     }
@@ -246,6 +256,16 @@ impl GstReader {
                 Some(Read::Failed(refusal.unwrap_or_else(|| fault::from_message(error, &self.location))))
             }
             gst::MessageView::Eos(_) => Some(Read::Ended),
+            // The parser says what streams it found, and says nothing else when there is no picture among them.
+            gst::MessageView::StreamCollection(found) => {
+                let has_video = found.stream_collection().iter().any(|stream| {
+                    stream.stream_type().contains(gst::StreamType::VIDEO)
+                });
+                (!has_video && !self.wire.has_video()).then(|| {
+                    let detail = "it has no picture, only sound or data";
+                    Read::Failed(IngestError::new(IngestErrorKind::NoVideo, &self.location, detail))
+                })
+            }
             _ => None,
         }
     }
