@@ -12,7 +12,8 @@ use crate::clock::Clock;
 use crate::flow::packet::Packet;
 use crate::flow::time::MediaTime;
 use crate::stages::ingest::{
-    DutyControl, IngestError, IngestStats, OpenRequest, Opener, PacketTap, SourceSpec, Surroundings, run_recorded,
+    DutyControl, IngestError, IngestStats, OpenRequest, Opener, PacketTap, SourceSpec, Surroundings,
+    run_recorded,
 };
 
 /// Reads the packets from the key frame before `alarm - before` to `alarm + after`. `stop` is as in [`Surroundings`].
@@ -39,10 +40,24 @@ pub fn clip_of_recording(
     };
     let stats = IngestStats::default();
     let stop = |wait: Duration| excerpt.is_whole() || stop(wait);
-    let around = Surroundings { clock, stop: &stop, stats: &stats };
+    let around = Surroundings {
+        clock,
+        stop: &stop,
+        stats: &stats,
+    };
     run_recorded(&request, opener, &around, &mut |_| ControlFlow::Continue(()))?;
-    let packets = std::mem::take(&mut excerpt.shared.lock().unwrap_or_else(PoisonError::into_inner).packets);
-    Ok(Clip { name: name.to_owned(), alarm, packets })
+    let packets = std::mem::take(
+        &mut excerpt
+            .shared
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .packets,
+    );
+    Ok(Clip {
+        name: name.to_owned(),
+        alarm,
+        packets,
+    })
 }
 
 /// Takes the packets of a span of time.
@@ -62,7 +77,10 @@ struct Taken {
 
 impl Excerpt {
     fn is_whole(&self) -> bool {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner).is_whole
+        self.shared
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_whole
     }
 }
 

@@ -22,13 +22,20 @@ pub(crate) fn index_of(file: &mut (impl Read + Seek)) -> std::io::Result<Index> 
     let mut at = 0_u64;
     for number in 0..BOXES {
         if length.saturating_sub(at) < 8 {
-            return Ok(if number == 0 { Index::PresentOrForeign } else { Index::Missing });
+            return Ok(if number == 0 {
+                Index::PresentOrForeign
+            } else {
+                Index::Missing
+            });
         }
         file.seek(SeekFrom::Start(at))?;
         let mut header = [0_u8; 8];
         file.read_exact(&mut header)?;
         let [a, b, c, d, kind @ ..] = header;
-        let is_first_of_mp4 = matches!(&kind, b"ftyp" | b"wide" | b"mdat" | b"moov" | b"free" | b"skip" | b"pnot");
+        let is_first_of_mp4 = matches!(
+            &kind,
+            b"ftyp" | b"wide" | b"mdat" | b"moov" | b"free" | b"skip" | b"pnot"
+        );
         if number == 0 && !is_first_of_mp4 {
             return Ok(Index::PresentOrForeign);
         }
@@ -65,9 +72,9 @@ mod tests {
 
     use super::*;
 
-    fn boxed(kind: &[u8; 4], content: usize) -> Vec<u8> {
+    fn boxed(kind: [u8; 4], content: usize) -> Vec<u8> {
         let size = u32::try_from(content + 8).expect("a small box");
-        [&size.to_be_bytes()[..], kind, &vec![0; content]].concat()
+        [&size.to_be_bytes()[..], &kind, &vec![0; content]].concat()
     }
 
     fn index(bytes: Vec<u8>) -> Index {
@@ -76,16 +83,25 @@ mod tests {
 
     #[test]
     fn an_index_at_either_end_is_found_and_a_missing_one_is_missed() {
-        let (kind, content, moov) = (boxed(b"ftyp", 16), boxed(b"mdat", 1000), boxed(b"moov", 50));
-        assert_eq!(index([kind.clone(), moov.clone(), content.clone()].concat()), Index::PresentOrForeign);
-        assert_eq!(index([kind.clone(), content.clone(), moov].concat()), Index::PresentOrForeign);
+        let (kind, content, moov) = (boxed(*b"ftyp", 16), boxed(*b"mdat", 1000), boxed(*b"moov", 50));
+        assert_eq!(
+            index([kind.clone(), moov.clone(), content.clone()].concat()),
+            Index::PresentOrForeign
+        );
+        assert_eq!(
+            index([kind.clone(), content.clone(), moov].concat()),
+            Index::PresentOrForeign
+        );
         assert_eq!(index([kind.clone(), content.clone()].concat()), Index::Missing);
         assert_eq!(index([kind, content[..500].to_vec()].concat()), Index::Missing);
     }
 
     #[test]
     fn other_files_are_left_to_the_library() {
-        assert_eq!(index(b"\x1a\x45\xdf\xa3 matroska".to_vec()), Index::PresentOrForeign);
+        assert_eq!(
+            index(b"\x1a\x45\xdf\xa3 matroska".to_vec()),
+            Index::PresentOrForeign
+        );
         assert_eq!(index(b"x".to_vec()), Index::PresentOrForeign);
         assert_eq!(index(Vec::new()), Index::PresentOrForeign);
     }
@@ -93,7 +109,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_it_fail(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            index([boxed(b"ftyp", 4), bytes].concat());
+            index([boxed(*b"ftyp", 4), bytes].concat());
         }
     }
 }

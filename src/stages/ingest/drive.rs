@@ -203,7 +203,10 @@ fn read_recorded(
                     return Err(IngestError::new(
                         IngestErrorKind::NotMedia,
                         &request.location().to_string(),
-                        format!("no picture came out of it within {:?}", request.spec.deadlines.first_packet),
+                        format!(
+                            "no picture came out of it within {:?}",
+                            request.spec.deadlines.first_packet
+                        ),
                     ));
                 }
                 if silent_for >= request.spec.deadlines.recorded_progress {
