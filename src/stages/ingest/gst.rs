@@ -344,6 +344,9 @@ impl Reader for GstReader {
         }
         let mut remaining = timeout;
         loop {
+            if let Some(refusal) = self.wire.take_refusal() {
+                return Read::Failed(refusal);
+            }
             if let Some(telemetry) = self.telemetry() {
                 return Read::Telemetry(telemetry);
             }

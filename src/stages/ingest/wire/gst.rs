@@ -2,7 +2,7 @@
 //! of the sink, where frames are numbered so that each one lost is known.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ pub(crate) struct Wire {
     damaged: AtomicU64,
     /// Left undecoded since the last frame reached the sink.
     skipped: AtomicU32,
+    /// Nothing more goes to the decoder: it would allocate what was refused.
+    is_refused: AtomicBool,
     moving: Mutex<Moving>,
 }
 
@@ -79,6 +81,7 @@ impl Wire {
             decoded: AtomicU64::new(0),
             damaged: AtomicU64::new(0),
             skipped: AtomicU32::new(0),
+            is_refused: AtomicBool::new(false),
             moving: Mutex::default(),
         }
     }
@@ -101,6 +104,7 @@ impl Wire {
     /// Refuses the stream; the first refusal stands.
     pub(crate) fn refuse(&self, kind: IngestErrorKind, detail: impl Into<String>) {
         let error = IngestError::new(kind, &self.request.location().to_string(), detail);
+        self.is_refused.store(true, Ordering::Relaxed);
         self.lock().refusal.get_or_insert(error);
     }
 
@@ -172,6 +176,9 @@ impl Wire {
 
     /// Counts, taps and gates one packet; says whether it goes on to the decoder.
     fn packet(&self, pad: &gst::Pad, buffer: &gst::Buffer, gate: &mut KeyFrameGate, decodes: bool) -> bool {
+        if self.is_refused.load(Ordering::Relaxed) {
+            return false;
+        }
         let now = self.clock.monotonic();
         // Parsers send parameter sets on their own in some streams: they are no pictures.
         let is_header = buffer.flags().contains(gst::BufferFlags::HEADER) && buffer.pts().is_none();
