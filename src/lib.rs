@@ -41,4 +41,6 @@ pub mod simulator;
 
 pub mod metrics;
 
+pub mod analysis;
+
 pub mod cli;

@@ -7,6 +7,8 @@ pub mod source;
 
 pub mod time;
 
+pub mod packet;
+
 pub mod frame;
 
 pub mod detection;

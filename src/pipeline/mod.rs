@@ -17,3 +17,7 @@ pub mod exit;
 pub mod runner;
 
 pub mod stats;
+
+pub mod inference;
+
+pub mod source;

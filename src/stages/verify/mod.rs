@@ -7,6 +7,8 @@ pub mod mask;
 
 pub mod rules;
 
+pub mod duty;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use self::mask::Mask;

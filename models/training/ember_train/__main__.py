@@ -1,0 +1,203 @@
+"""`python -m ember_train data|train|evaluate|export|quantise`: one command for each step."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from .problems import BadInput
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="ember_train", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    _data(commands.add_parser("data", help="check a dataset and pack it"))
+    _train(commands.add_parser("train", help="train or resume"))
+    _evaluate(commands.add_parser("evaluate", help="measure exported models on a split"))
+    _export(commands.add_parser("export", help="write ONNX files from weights"))
+    _quantise(commands.add_parser("quantise", help="write an int8 file"))
+    _manifest(commands.add_parser("manifest", help="write model.toml from files and a report"))
+    _plot(commands.add_parser("plot", help="draw the curves of a run"))
+    arguments = parser.parse_args()
+    try:
+        arguments.act(arguments)
+    except BadInput as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", nargs="?", default=os.environ.get("EMBERWATCH_DATASET"), help="folder (or EMBERWATCH_DATASET)")
+    parser.add_argument("--pack", type=Path, default=Path("work/pack"))
+    parser.add_argument("--longest", type=int, default=416)
+    parser.set_defaults(act=_act_data)
+
+
+def _act_data(a) -> None:
+    from .dataset import read_dataset
+    from .pack import write_pack
+    from .problems import Problem
+
+    if not a.dataset:
+        raise BadInput([Problem(Path("."), 0, "which dataset? give a folder or set EMBERWATCH_DATASET")])
+    dataset = read_dataset(Path(a.dataset))
+    counts = write_pack(dataset, a.pack, a.longest)
+    for warning in dataset.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(f"{counts['pictures']} pictures in {counts['parts']} parts under {a.pack}")
+
+
+def _train(parser: argparse.ArgumentParser) -> None:
+    from .plan import Plan
+
+    parser.add_argument("--pack", type=Path, default=Path("work/pack"))
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run; if it holds a checkpoint, the run goes on")
+    parser.add_argument("--weights", type=Path, help="COCO weights (.onnx) or weights of ours (.pt); none: from scratch")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--workers", type=int, default=0, help="processes that compose samples (for a GPU)")
+    parser.add_argument("--port", type=int, default=29531)
+    parser.add_argument("--keep-every", type=int, default=0, help="keep averaged weights every so many steps")
+    parser.add_argument("--until", type=int, default=0, help="stop at this step of the plan; the run can go on later")
+    defaults = Plan()
+    for name, value in defaults.as_dict().items():
+        if name not in ("mix", "mine"):
+            parser.add_argument("--" + name.replace("_", "-"), type=type(value), default=value)
+    parser.add_argument("--no-mine", dest="mine", action="store_false")
+    for name in ("negatives", "ignite", "lookalike", "mosaic", "zoomed_out"):
+        parser.add_argument("--" + name.replace("_", "-"), type=float, default=getattr(defaults.mix, name))
+    parser.add_argument("--sources", help="name=share,name=share; default: all alike where the names are unknown")
+    parser.set_defaults(act=_act_train)
+
+
+def _act_train(a) -> None:
+    from .canvas import Mix
+    from .plan import Plan
+    from .train import Run, train
+
+    sources = Mix().sources
+    if a.sources:
+        sources = tuple((s.split("=")[0], float(s.split("=")[1])) for s in a.sources.split(","))
+    mix = Mix(a.negatives, sources, a.ignite, a.lookalike, a.mosaic, a.zoomed_out)
+    names = [n for n in Plan().as_dict() if n != "mix"]
+    plan = Plan(**{n: getattr(a, n) for n in names}, mix=mix)
+    train(Run(a.pack, a.out, a.weights, a.device, a.port, a.keep_every, a.workers, a.until), plan)
+
+
+def _evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("models", nargs="+", type=Path, help="ONNX files of one model, or weights (.pt)")
+    parser.add_argument("--pack", type=Path, default=Path("work/pack"))
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--shape", default="nano")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--quick", action="store_true", help="mAP50 only, no intervals")
+    parser.add_argument("--ignited", action="store_true", help="the split's calm scenes with rendered fires instead")
+    parser.set_defaults(act=_act_evaluate)
+
+
+def _act_evaluate(a) -> None:
+    import tempfile
+
+    from .evaluate import evaluate, evaluate_ignited, table, write_report
+    from .pack import Store
+    from .predict import Model
+
+    with tempfile.TemporaryDirectory() as scratch:
+        models = [_exported(path, a.shape, Path(scratch)) if path.suffix == ".pt" else path for path in a.models]
+        measure = evaluate_ignited if a.ignited else evaluate
+        report = measure(Store(a.pack), Model(models), a.split, quick=a.quick)
+    print(table(report))
+    if a.out:
+        write_report(report, a.out)
+
+
+def _exported(weights: Path, shape: str, folder: Path) -> Path:
+    from .export import export
+    from .network import SHAPES
+    from .weights import from_state
+
+    path = folder / f"{weights.stem}.onnx"
+    export(from_state(weights, SHAPES[shape]), path, 416, 416)
+    return path
+
+
+def _export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("--shape", default="nano")
+    parser.add_argument("--name", default="fire-smoke-nano")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--sizes", nargs="+", default=["416x256", "416x416"], help="WIDTHxHEIGHT; the first is the default")
+    parser.set_defaults(act=_act_export)
+
+
+def _act_export(a) -> None:
+    from .export import export, milliseconds
+    from .network import SHAPES
+    from .predict import size_of
+    from .weights import from_any
+
+    a.out.mkdir(parents=True, exist_ok=True)
+    detector = from_any(a.weights, SHAPES[a.shape])
+    for size in a.sizes:
+        path = a.out / f"{a.name}-{size}.onnx"
+        worst = export(detector, path, *size_of(size))
+        print(f"{path}: scores within {worst:.1g} of the network, {milliseconds(path):.1f} ms a frame on one thread")
+
+
+def _quantise(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", type=Path)
+    parser.add_argument("target", type=Path)
+    parser.add_argument("--pack", type=Path, default=Path("work/pack"))
+    parser.add_argument("--pictures", type=int, default=32, help="train pictures to calibrate on")
+    parser.add_argument("--keep-first", type=int, default=9, help="convolutions that stay fp32")
+    parser.set_defaults(act=_act_quantise)
+
+
+def _act_quantise(a) -> None:
+    from .export import milliseconds
+    from .pack import Store
+    from .quantise import quantise
+
+    quantise(a.source, a.target, Store(a.pack), a.pictures, a.keep_first)
+    print(f"{a.source.name} {milliseconds(a.source):.1f} ms, {a.target.name} {milliseconds(a.target):.1f} ms a frame on one thread")
+
+
+def _manifest(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", type=Path, help="ONNX files in one folder; the first is the default")
+    parser.add_argument("--report", type=Path, required=True, help="report.json of `evaluate` for these files")
+    parser.add_argument("--version", required=True)
+    parser.add_argument("--origin", required=True, help="base weights, pictures, and their licences")
+    parser.add_argument("--licence", default="Apache-2.0")
+    parser.add_argument("--description", default="Finds flame and smoke in a single frame.")
+    parser.add_argument("--duty", nargs="+", default=["patrol", "watch"])
+    parser.set_defaults(act=_act_manifest)
+
+
+def _act_manifest(a) -> None:
+    import json
+
+    from .export import milliseconds
+    from .manifest import write_manifest
+
+    name = a.files[0].stem.rsplit("-", 1)[0]
+    facts = dict(name=name, version=a.version, description=a.description, licence=a.licence, origin=a.origin, duty=a.duty)
+    files = []
+    for path in a.files:
+        width, height = (int(n) for n in path.stem.removesuffix("-int8").rsplit("-", 1)[1].split("x"))
+        files.append((path.name, "int8" if path.stem.endswith("-int8") else "fp32", width, height, milliseconds(path)))
+    print(write_manifest(a.files[0].parent, facts, files, json.loads(a.report.read_text())))
+
+
+def _plot(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path)
+    parser.set_defaults(act=_act_plot)
+
+
+def _act_plot(a) -> None:
+    from .plots import plot_log
+
+    print(plot_log(a.run))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

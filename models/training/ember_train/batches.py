@@ -1,0 +1,42 @@
+"""Batches by number: the same number gives the same batch, whatever ran before. Resuming needs that."""
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from .assign import Targets
+from .canvas import Composer, Mix, Sample
+from .loss import Batch
+
+
+class Batches(Dataset):
+    """Batch `step` of process `rank`. `plan(step)` says mix, height and width."""
+
+    def __init__(self, composer: Composer, plan, size: int, rank: int, seed: int, first: int, last: int):
+        self.composer, self.plan, self.size = composer, plan, size
+        self.rank, self.seed, self.first, self.last = rank, seed, first, last
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+    def __getitem__(self, at: int) -> Batch:
+        step = self.first + at
+        mix, height, width = self.plan(step)
+        samples = [self.composer.compose(np.random.default_rng((self.seed, step, self.rank, i)), mix, height, width)
+                   for i in range(self.size)]
+        return collate(samples)
+
+
+def collate(samples: list[Sample]) -> Batch:
+    pixels = torch.from_numpy(np.stack([s.pixels for s in samples])).permute(0, 3, 1, 2)
+    count, regions = max(len(s.boxes) for s in samples), max(len(s.unlabelled) for s in samples)
+    boxes = np.zeros((len(samples), count, 5), np.float32)
+    exists = np.zeros((len(samples), count), bool)
+    # A region without area contains no point.
+    unlabelled = np.zeros((len(samples), regions, 4), np.float32)
+    for b, sample in enumerate(samples):
+        boxes[b, : len(sample.boxes)] = sample.boxes
+        exists[b, : len(sample.boxes)] = True
+        unlabelled[b, : len(sample.unlabelled)] = sample.unlabelled
+    boxes = torch.from_numpy(boxes)
+    return Batch(pixels, Targets(boxes[..., 0].long(), boxes[..., 1:], torch.from_numpy(exists)), torch.from_numpy(unlabelled))

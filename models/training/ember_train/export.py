@@ -1,0 +1,68 @@
+"""Weights to ONNX files, checked against the network and timed."""
+
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+
+from .network import STRIDES, Decoded, Detector
+from .problems import BadInput, Problem
+
+OPSET = 17
+TOLERANCE_BOX, TOLERANCE_SCORE = 0.05, 1e-3
+
+
+def export(detector: Detector, path: Path, height: int, width: int) -> float:
+    """Writes one file for one input size, batch free. Returns the greatest difference of a score."""
+    model = Decoded(detector.eval(), height, width).eval()
+    example = torch.rand(2, 3, height, width) * 255
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(model, (example,), str(path), input_names=["images"], output_names=["dets"], opset_version=OPSET,
+                          dynamic_axes={"images": {0: "n"}, "dets": {0: "n"}}, dynamo=False)
+    _say_output_shape(path, height, width, detector.shape.classes)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    worst = 0.0
+    for count in (1, 3):
+        pixels = torch.rand(count, 3, height, width) * 255
+        with torch.no_grad():
+            ours = model(pixels).numpy()
+        apart = np.abs(session.run(None, {"images": pixels.numpy()})[0] - ours)
+        # Boxes grow with exp: compare them relative to their size.
+        box = float((apart[..., :4] / (1 + ours[..., 2:4].max(-1, keepdims=True))).max())
+        worst = max(worst, float(apart[..., 4:].max()))
+        if box > TOLERANCE_BOX or worst > TOLERANCE_SCORE:
+            raise BadInput([Problem(path, 0, f"exported file differs from the network by {box:.2g} (boxes), {worst:.2g} (scores)")])
+    return worst
+
+
+def _say_output_shape(path: Path, height: int, width: int, classes: int) -> None:
+    """The exporter leaves the last two dimensions open; a reader should see them before running."""
+    model = onnx.load(str(path))
+    shape = model.graph.output[0].type.tensor_type.shape
+    for dimension, size in zip(shape.dim[1:], (sum((height // s) * (width // s) for s in STRIDES), 5 + classes)):
+        dimension.dim_value = size
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
+def milliseconds(path: Path, rounds: int = 60) -> float:
+    """Median of one frame on one thread. The least noisy of three tries, since other work may run."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    shape = session.get_inputs()[0].shape
+    pixels = np.random.default_rng(0).uniform(0, 255, (1, *shape[1:])).astype(np.float32)
+    medians = []
+    for _ in range(3):
+        spent = []
+        for _ in range(rounds):
+            start = time.perf_counter()
+            session.run(None, {"images": pixels})
+            spent.append(time.perf_counter() - start)
+        medians.append(float(np.median(spent)))
+    return 1000 * min(medians)

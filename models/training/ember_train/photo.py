@@ -1,0 +1,79 @@
+"""What cameras, air and links do to a picture. All 8-bit BGR, shape kept."""
+
+import cv2
+import numpy as np
+
+from .plume import Rng
+
+
+def vary_colour(rng: Rng, pixels: np.ndarray) -> np.ndarray:
+    """Hue, saturation and value. The hue moves little: colour is the signal."""
+    hue, saturation, value = rng.uniform(-1, 1, 3) * rng.integers(0, 2, 3) * (7, 50, 50)
+    if hue == saturation == value == 0:
+        return pixels
+    steps = np.arange(256)
+    h, s, v = cv2.split(cv2.cvtColor(pixels, cv2.COLOR_BGR2HSV))
+    h = cv2.LUT(h, ((steps + hue) % 180).astype(np.uint8))
+    s = cv2.LUT(s, np.clip(steps * (1 + saturation / 100), 0, 255).astype(np.uint8))
+    v = cv2.LUT(v, np.clip(steps * (1 + value / 140) + value / 4, 0, 255).astype(np.uint8))
+    return cv2.cvtColor(cv2.merge((h, s, v)), cv2.COLOR_HSV2BGR)
+
+
+def compress(rng: Rng, pixels: np.ndarray) -> np.ndarray:
+    jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 75))])[1]
+    return cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
+
+
+def blur(rng: Rng, pixels: np.ndarray) -> np.ndarray:
+    """Out of focus, or moved in one direction."""
+    if rng.random() < 0.6:
+        return cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.5, 1.4))
+    length = int(rng.integers(3, 7))
+    kernel = np.zeros((length, length), np.float32)
+    if rng.random() < 0.7:
+        kernel[length // 2] = 1 / length
+    else:
+        np.fill_diagonal(kernel, 1 / length)
+    return cv2.filter2D(pixels, -1, kernel)
+
+
+def add_noise(rng: Rng, pixels: np.ndarray) -> np.ndarray:
+    """Sensor noise, a third of it shared by the channels."""
+    strength = rng.uniform(3, 14)
+    height, width = pixels.shape[:2]
+    # A tile of noise rolled into place costs a quarter of fresh noise over the whole picture.
+    tile = rng.normal(0, strength, (height // 2 + 1, width // 2 + 1, 3)).astype(np.float32)
+    noise = np.tile(tile + tile.mean(2, keepdims=True), (2, 2, 1))[:height, :width]
+    return np.clip(pixels + noise, 0, 255).astype(np.uint8)
+
+
+def add_haze(rng: Rng, pixels: np.ndarray) -> np.ndarray:
+    """Air light, thicker towards the top, where a camera looks farther."""
+    height = pixels.shape[0]
+    top, bottom = rng.uniform(0.1, 0.5), rng.uniform(0.0, 0.2)
+    share = np.linspace(top, bottom, height, dtype=np.float32)[:, None, None]
+    air = rng.uniform(140, 225) + rng.uniform(-10, 10, 3)
+    return (pixels * (1 - share) + air.astype(np.float32) * share).astype(np.uint8)
+
+
+def darken(rng: Rng, pixels: np.ndarray) -> np.ndarray:
+    """Dusk and night: mid-tones sink, what shines stays."""
+    curve = 255 * (np.arange(256) / 255) ** rng.uniform(1.4, 2.8)
+    return cv2.LUT(pixels, curve.astype(np.uint8))
+
+
+def shift_white(rng: Rng, pixels: np.ndarray) -> np.ndarray:
+    gains = rng.uniform(0.9, 1.1, 3)
+    table = np.clip(np.arange(256)[:, None] * gains, 0, 255).astype(np.uint8)
+    return cv2.LUT(pixels, table[:, None])
+
+
+CHANCES = ((shift_white, 0.15), (add_haze, 0.10), (darken, 0.10), (blur, 0.08), (add_noise, 0.10), (compress, 0.15))
+
+
+def take_again(rng: Rng, pixels: np.ndarray) -> np.ndarray:
+    """Runs the faults in the order in which they happen: light, lens, sensor, link."""
+    for fault, chance in CHANCES:
+        if rng.random() < chance:
+            pixels = fault(rng, pixels)
+    return pixels

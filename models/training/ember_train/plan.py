@@ -1,0 +1,65 @@
+"""What a run is: every number that decides its outcome, and the plan of its steps."""
+
+import math
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+from .canvas import Mix
+
+SMALL_CANVASES = ((320, 320), (256, 416), (224, 352))
+CANVASES = ((416, 416), (352, 352), (256, 416), (288, 448))
+LAST_CANVASES = ((416, 416), (256, 416))
+
+
+@dataclass
+class Plan:
+    """Settings of a run, written beside its checkpoints."""
+
+    shape: str = "nano"
+    steps: int = 6000
+    batch: int = 8  # per process
+    processes: int = 2
+    rate: float = 1e-3
+    last_rate: float = 0.03  # of `rate`
+    warm_up: int = 200
+    hold: float = 0.0  # share of the steps at full rate before the cosine
+    small_first: float = 0.35  # share of the steps on small canvases
+    without_mosaic: float = 0.12  # last share of the steps
+    weight_decay: float = 0.01
+    clip: float = 10.0
+    averaging: float = 0.9985
+    freeze: int = 0
+    seed: int = 0
+    threads: int = 1
+    mine: bool = True
+    bank: int = 700  # rendered plumes; 0: none are pasted
+    mix: Mix = field(default_factory=Mix)
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(values: dict) -> "Plan":
+        mix = dict(values.pop("mix", {}))
+        if "sources" in mix:
+            mix["sources"] = tuple((s, w) for s, w in mix["sources"])
+        return Plan(**values, mix=Mix(**mix))
+
+    def rate_at(self, step: int) -> float:
+        """Warm-up, a stretch at full rate, then half a cosine down to `last_rate`."""
+        done = step / self.steps
+        falling = max(0.0, (done - self.hold) / max(1e-9, 1 - self.hold))
+        level = self.last_rate + (1 - self.last_rate) * 0.5 * (1 + math.cos(math.pi * min(1.0, falling)))
+        return self.rate * level * min(1.0, (step + 1) / max(1, self.warm_up))
+
+    def sample_at(self, step: int) -> tuple[Mix, int, int]:
+        """Mix, height and width of the step: the same in every process, so that none waits."""
+        done = step / self.steps
+        rng = np.random.default_rng((self.seed, step))
+        if done >= 1 - self.without_mosaic:
+            canvases, mix = LAST_CANVASES, self.mix.without_mosaic()
+        else:
+            canvases, mix = (SMALL_CANVASES if done < self.small_first else CANVASES), self.mix
+        height, width = canvases[rng.integers(len(canvases))]
+        return mix, height, width

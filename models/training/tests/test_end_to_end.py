@@ -1,0 +1,90 @@
+"""Every command, on the toy set."""
+
+import csv
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ember_train.canvas import Composer, Mix
+from ember_train.composite import Bank, ignite, make_bank
+from ember_train.manifest import verify
+from ember_train.pack import Store
+from ember_train.plume import render_flame, render_smoke
+from ember_train.problems import BadInput
+
+HERE = Path(__file__).parent.parent
+
+
+def run(*words, fails=False):
+    done = subprocess.run([sys.executable, "-m", "ember_train", *map(str, words)], cwd=HERE, capture_output=True, text=True)
+    assert (done.returncode != 0) == fails, done.stderr
+    return done.stderr if fails else done.stdout
+
+
+def test_data_train_resume_export_evaluate_and_manifest(toy, tmp_path):
+    pack, out, model = tmp_path / "pack", tmp_path / "run", tmp_path / "model"
+    assert "24 pictures" in run("data", toy, "--pack", pack, "--longest", 128)
+    settings = ("--pack", pack, "--out", out, "--processes", 1, "--batch", 2, "--steps", 8, "--warm-up", 2, "--bank", 7, "--averaging", 0.5)
+    run("train", *settings, "--until", 5)
+    assert torch.load(out / "last.pt", weights_only=True)["step"] == 5 and not (out / "final.pt").exists()
+    run("train", *settings)
+    assert torch.load(out / "last.pt", weights_only=True)["step"] == 8
+    with (out / "log.csv").open() as file:
+        assert list(csv.DictReader(file))[-1]["step"] == "8"
+    assert "another --out" in run("train", *settings, "--rate", 0.5, fails=True)
+    run("export", out / "final.pt", "--name", "toy", "--out", model, "--sizes", "128x96", "128x128")
+    files = [model / "toy-128x96.onnx", model / "toy-128x128.onnx"]
+    assert "| flame | all | 6 |" in run("evaluate", *files, "--pack", pack, "--out", tmp_path / "report")
+    run("manifest", *files, "--report", tmp_path / "report" / "report.json", "--version", "0.0.1", "--origin", "a toy set", "--duty", "watch")
+    manifest = tomllib.loads((model / "model.toml").read_text())
+    assert [v["width"] for v in manifest["variant"]] == [128, 128]
+    assert manifest["class"][1]["name"] == "smoke" and 0 < manifest["class"][1]["threshold"]["watch"] < 1
+    files[0].write_bytes(files[0].read_bytes() + b"\0")
+    with pytest.raises(BadInput, match=r"model.toml:\d+: toy-128x96.onnx has sha256"):
+        verify(model / "model.toml")
+
+
+def test_a_resumed_run_ends_as_an_unbroken_one(toy, tmp_path):
+    pack = tmp_path / "pack"
+    run("data", toy, "--pack", pack, "--longest", 128)
+    settings = ("--pack", pack, "--processes", 1, "--batch", 2, "--steps", 4, "--warm-up", 2, "--bank", 7)
+    run("train", *settings, "--out", tmp_path / "whole")
+    run("train", *settings, "--out", tmp_path / "broken", "--until", 2)
+    run("train", *settings, "--out", tmp_path / "broken")
+    whole, broken = (torch.load(tmp_path / name / "final.pt", weights_only=True) for name in ("whole", "broken"))
+    assert all(torch.allclose(whole[k], broken[k], atol=1e-5) for k in whole)
+
+
+def test_the_data_command_lists_every_fault(toy, tmp_path):
+    (toy / "labels" / "p01.txt").write_text("7 0.5 0.5 0.1 0.1\n")
+    (toy / "labels" / "p02.txt").unlink()
+    message = run("data", toy, "--pack", tmp_path / "pack", fails=True)
+    assert "p01.txt:1: class 7" in message and "p02.txt: is missing" in message
+
+
+def test_the_same_number_gives_the_same_sample(toy, tmp_path):
+    run("data", toy, "--pack", tmp_path / "pack", "--longest", 128)
+    store = Store(tmp_path / "pack")
+    composer = Composer(store, make_bank(store, 7))
+    first, again = (composer.compose(np.random.default_rng((1, 2)), Mix(), 96, 128) for _ in range(2))
+    assert np.array_equal(first.pixels, again.pixels) and np.array_equal(first.boxes, again.boxes)
+    assert json.loads((tmp_path / "pack" / "index.json").read_text())[0]["name"] == "p00"
+
+
+def test_a_pasted_plume_lies_in_its_box():
+    rng = np.random.default_rng(4)
+    bank = Bank([render_smoke(rng) for _ in range(3)], [render_flame(rng) for _ in range(3)])
+    for _ in range(20):
+        calm = np.full((120, 160, 3), (90, 60, 40), np.uint8)
+        pixels, boxes = ignite(rng, bank, calm)
+        changed = np.abs(pixels.astype(int) - calm).max(2) > 60
+        for kind, cx, cy, w, h in boxes:
+            x0, x1 = int((cx - w / 2) * 160) - 2, int((cx + w / 2) * 160) + 3
+            y0, y1 = int((cy - h / 2) * 120) - 2, int((cy + h / 2) * 120) + 3
+            changed[max(0, y0):y1, max(0, x0):x1] = False
+        assert not changed.any()

@@ -1,0 +1,225 @@
+//! What a pipeline file means: every value resolved, every default filled in.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::file::{MaskSection, MaskWord, PipelineFile, SourceSection};
+use super::problem::Problem;
+use crate::flow::source::{Liveness, Mount, SourceId};
+use crate::stages::ingest::{Credentials, Location, SourceSpec};
+use crate::stages::sample::{Rate, Rates};
+use crate::stages::verify::mask::{Mask, MaskKind};
+
+/// Frames a second looked at in watch where the file says nothing.
+const FIXED_RATE: f64 = 2.0;
+/// The same for cameras that move: a plume is in the picture for a shorter time.
+const MOVING_RATE: f64 = 5.0;
+
+/// Adds what only the meaning shows to `problems`.
+pub(super) fn find_problems(file: &PipelineFile, path: &Path, problems: &mut Vec<Problem>) {
+    if file.service.listen.parse::<SocketAddr>().is_err() {
+        problems.push(Problem::new(
+            "service.listen",
+            format!("{:?} is not an address and a port", file.service.listen),
+            "write an address such as \"127.0.0.1:8080\"",
+        ));
+    }
+    let mut ids = BTreeSet::new();
+    for (index, source) in file.source.iter().enumerate() {
+        let at = |field: &str| format!("source[{index}].{field}");
+        if !ids.insert(source.id.as_str()) {
+            problems.push(Problem::new(
+                at("id"),
+                format!("{:?} is used twice", source.id),
+                "give each source its own id",
+            ));
+        }
+        if !source
+            .id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        {
+            problems.push(Problem::new(
+                at("id"),
+                format!(
+                    "{:?} holds other characters than letters, digits, `.`, `_` and `-`",
+                    source.id
+                ),
+                "the id becomes part of file names and topics",
+            ));
+        }
+        for (field, url) in [
+            ("url", Some(&source.url)),
+            ("detect_url", source.detect_url.as_ref()),
+        ] {
+            let Some(url) = url else { continue };
+            check_url(&at(field), url, source, path, problems);
+        }
+        for (field, text) in [("user", &source.user), ("password", &source.password)] {
+            if let Some(Err(problem)) = text.as_ref().map(|text| secret(&at(field), text, path)) {
+                problems.push(problem);
+            }
+        }
+        if source
+            .password
+            .as_ref()
+            .is_some_and(|text| !text.starts_with("${") && !text.starts_with("file:"))
+        {
+            problems.push(Problem::new(
+                at("password"),
+                "a password stands in the file",
+                "write \"${NAME}\" and set NAME in the environment, or \"file:PATH\"",
+            ));
+        }
+        for (number, mask) in source.mask.iter().enumerate() {
+            if mask
+                .corners
+                .iter()
+                .flatten()
+                .any(|share| !(0.0..=1.0).contains(share))
+            {
+                problems.push(Problem::new(
+                    at(&format!("mask[{number}].corners")),
+                    "a corner lies outside the picture",
+                    "write shares of width and height from 0 to 1",
+                ));
+            }
+        }
+    }
+}
+
+fn check_url(at: &str, url: &str, source: &SourceSection, path: &Path, problems: &mut Vec<Problem>) {
+    match Location::parse(url) {
+        Err(error) => problems.push(Problem::new(at, error.to_string(), "mend the address")),
+        Ok((_, Some(_))) => problems.push(Problem::new(
+            at,
+            "the address holds a user or a password",
+            "write them as user = and password = \"${NAME}\"",
+        )),
+        Ok((Location::File(file), None)) => {
+            let full = beside(path, &file);
+            if !full.try_exists().unwrap_or(false) {
+                problems.push(Problem::new(
+                    at,
+                    format!("there is no file {}", full.display()),
+                    "give a path relative to the pipeline file, or an address with ://",
+                ));
+            }
+            if source.kind == Liveness::Live {
+                problems.push(Problem::new(
+                    at,
+                    "a file is not live",
+                    "write kind = \"recorded\"",
+                ));
+            }
+        }
+        Ok(_) => {}
+    }
+}
+
+/// Returns `file` relative to the folder of the pipeline file.
+pub(crate) fn beside(pipeline: &Path, file: &Path) -> PathBuf {
+    pipeline
+        .parent()
+        .map_or_else(|| file.to_owned(), |folder| folder.join(file))
+}
+
+/// Resolves `"${NAME}"` from the environment and `"file:PATH"` from a file; other text stays as it is.
+pub(crate) fn secret(at: &str, text: &str, pipeline: &Path) -> Result<String, Problem> {
+    if let Some(name) = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
+        return std::env::var(name).map_err(|_missing| {
+            Problem::new(
+                at,
+                format!("the environment has no {name}"),
+                format!("set {name} before starting"),
+            )
+        });
+    }
+    if let Some(file) = text.strip_prefix("file:") {
+        let full = beside(pipeline, Path::new(file));
+        return std::fs::read_to_string(&full)
+            .map(|secret| secret.trim_end().to_owned())
+            .map_err(|error| {
+                Problem::new(
+                    at,
+                    format!("{} cannot be read: {error}", full.display()),
+                    "write the secret there",
+                )
+            });
+    }
+    Ok(text.to_owned())
+}
+
+impl SourceSection {
+    /// Returns the rates at which this source's frames are looked at.
+    #[must_use]
+    pub fn rates(&self) -> Rates {
+        let quiet = match self.mount {
+            Mount::Fixed => FIXED_RATE,
+            Mount::Moving => MOVING_RATE,
+        };
+        Rates {
+            watch: Rate::PerSecond(self.rate.unwrap_or(quiet)),
+            alarm: self.alarm_rate.map_or(Rate::All, Rate::PerSecond),
+        }
+    }
+
+    /// Returns the masks as the verify stage uses them.
+    #[must_use]
+    pub fn masks(&self) -> Vec<Mask> {
+        self.mask.iter().map(MaskSection::meaning).collect()
+    }
+}
+
+impl MaskSection {
+    fn meaning(&self) -> Mask {
+        Mask {
+            name: self.name.clone(),
+            kind: match self.kind {
+                MaskWord::Ignore => MaskKind::Ignore,
+                MaskWord::KnownSource => MaskKind::KnownSource,
+            },
+            corners: self.corners.iter().map(|[x, y]| (*x, *y)).collect(),
+        }
+    }
+}
+
+/// Returns how a source is opened.
+pub fn spec(source: &SourceSection, pipeline: &Path) -> Result<SourceSpec, Problem> {
+    let at = |field: &str| format!("source {:?}: {field}", source.id);
+    let locate = |field: &str, url: &str| {
+        let (location, _) = Location::parse(url)
+            .map_err(|error| Problem::new(at(field), error.to_string(), "mend the address"))?;
+        Ok(match location {
+            Location::File(file) => Location::File(beside(pipeline, &file)),
+            other => other,
+        })
+    };
+    let id = SourceId::new(&source.id);
+    let location = locate("url", &source.url)?;
+    let mut spec = match source.kind {
+        Liveness::Live => SourceSpec::live(id, location),
+        Liveness::Recorded => SourceSpec::recorded(id, location),
+    };
+    spec.detect = source
+        .detect_url
+        .as_deref()
+        .map(|url| locate("detect_url", url))
+        .transpose()?;
+    spec.transport = source.transport;
+    spec.latency = Duration::from_millis(source.latency_ms);
+    spec.decoder = source.decoder;
+    spec.max_staleness = Duration::from_millis(source.staleness_ms);
+    spec.key_frame_bound = Duration::from_secs_f64(source.key_frame_bound_s);
+    if let Some(user) = &source.user {
+        let user = secret(&at("user"), user, pipeline)?;
+        let password = source.password.as_deref().map_or_else(
+            || Ok(String::new()),
+            |password| secret(&at("password"), password, pipeline),
+        )?;
+        spec.credentials = Some(Credentials::new(user, password));
+    }
+    Ok(spec)
+}

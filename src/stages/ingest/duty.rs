@@ -1,0 +1,226 @@
+//! Which access units are decoded at the duty level of the moment.
+//!
+//! The decoder's own switch cannot do it: `skip-frame` of `avdec_h264` does nothing in GStreamer 1.22, its values are
+//! not those of the library below. So packets are dropped before the decoder, where that costs nothing.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::flow::source::Duty;
+use crate::flow::time::MediaTime;
+
+/// How hard a source is watched: set by the pipeline, obeyed by the reader. Shared between their threads.
+#[derive(Debug)]
+pub struct DutyControl {
+    wanted: AtomicU8,
+    falls_back: AtomicBool,
+    key_frame_distance_ns: AtomicU64,
+}
+
+impl DutyControl {
+    /// Makes a control at a level.
+    #[must_use]
+    pub fn new(duty: Duty) -> Self {
+        Self {
+            wanted: AtomicU8::new(code(duty)),
+            falls_back: AtomicBool::new(false),
+            key_frame_distance_ns: AtomicU64::new(0),
+        }
+    }
+
+    /// Returns the level that was asked for.
+    #[must_use]
+    pub fn wanted(&self) -> Duty {
+        match self.wanted.load(Ordering::Relaxed) {
+            0 => Duty::Patrol,
+            1 => Duty::Watch,
+            _ => Duty::Alarm,
+        }
+    }
+
+    /// Asks for a level; the reader obeys with the next packet, and on the way up from patrol with the next key frame.
+    pub fn set(&self, duty: Duty) {
+        self.wanted.store(code(duty), Ordering::Relaxed);
+    }
+
+    /// Returns the level in force: watch instead of patrol where the stream's key frames are too far apart.
+    #[must_use]
+    pub fn effective(&self) -> Duty {
+        match self.wanted() {
+            Duty::Patrol if self.falls_back() => Duty::Watch,
+            duty => duty,
+        }
+    }
+
+    /// Says whether key frames are too far apart for patrol.
+    #[must_use]
+    pub fn falls_back(&self) -> bool {
+        self.falls_back.load(Ordering::Relaxed)
+    }
+
+    /// Returns the distance between the last two key frames, once two were seen.
+    #[must_use]
+    pub fn key_frame_distance(&self) -> Option<Duration> {
+        match self.key_frame_distance_ns.load(Ordering::Relaxed) {
+            0 => None,
+            nanos => Some(Duration::from_nanos(nanos)),
+        }
+    }
+}
+
+const fn code(duty: Duty) -> u8 {
+    match duty {
+        Duty::Patrol => 0,
+        Duty::Watch => 1,
+        Duty::Alarm => 2,
+    }
+}
+
+/// How many key frames in a row must come within the bound before patrol is trusted again.
+const KEY_FRAMES_TO_TRUST: u32 = 2;
+
+/// Decides for one connection which packets reach the decoder. Not shared: it lives where the packets pass.
+#[derive(Debug)]
+pub struct KeyFrameGate {
+    bound: Duration,
+    last_key: Option<MediaTime>,
+    first: Option<MediaTime>,
+    /// Whether the decoder holds the pictures that the next delta refers to.
+    is_decodable: bool,
+    in_bound_in_a_row: u32,
+}
+
+impl KeyFrameGate {
+    /// Makes a gate that trusts key frames at most `bound` apart.
+    #[must_use]
+    pub const fn new(bound: Duration) -> Self {
+        Self {
+            bound,
+            last_key: None,
+            first: None,
+            is_decodable: false,
+            in_bound_in_a_row: 0,
+        }
+    }
+
+    /// Says whether a packet is to be decoded, and tells the control what was seen of the key frames.
+    pub fn admits(&mut self, control: &DutyControl, pts: MediaTime, is_key: bool) -> bool {
+        let first = *self.first.get_or_insert(pts);
+        if is_key {
+            if let Some(last) = self.last_key {
+                self.observe(control, pts.since(last));
+            }
+            self.last_key = Some(pts);
+            self.is_decodable = true;
+            return true;
+        }
+        if pts.since(self.last_key.unwrap_or(first)) > self.bound && !control.falls_back() {
+            self.in_bound_in_a_row = 0;
+            control.falls_back.store(true, Ordering::Relaxed);
+        }
+        match control.effective() {
+            Duty::Patrol => {
+                self.is_decodable = false;
+                false
+            }
+            // A stream that refreshes in stripes has no key frames: the decoder heals by itself after some deltas.
+            Duty::Watch | Duty::Alarm => {
+                self.is_decodable |= control.falls_back();
+                self.is_decodable
+            }
+        }
+    }
+
+    fn observe(&mut self, control: &DutyControl, distance: Duration) {
+        let nanos = u64::try_from(distance.as_nanos()).unwrap_or(u64::MAX);
+        control.key_frame_distance_ns.store(nanos, Ordering::Relaxed);
+        self.in_bound_in_a_row = if distance <= self.bound {
+            self.in_bound_in_a_row + 1
+        } else {
+            0
+        };
+        if self.in_bound_in_a_row >= KEY_FRAMES_TO_TRUST {
+            control.falls_back.store(false, Ordering::Relaxed);
+        } else if distance > self.bound {
+            control.falls_back.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUND: Duration = Duration::from_secs(10);
+
+    /// Sends 25 packets a second with a key frame each `gop` packets, and returns which were admitted.
+    fn admitted(
+        gate: &mut KeyFrameGate,
+        control: &DutyControl,
+        packets: std::ops::Range<i64>,
+        gop: i64,
+    ) -> Vec<i64> {
+        packets
+            .filter(|&index| {
+                gate.admits(
+                    control,
+                    MediaTime::from_nanos(index * 40_000_000),
+                    index % gop == 0,
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn patrol_decodes_key_frames_only() {
+        let control = DutyControl::new(Duty::Patrol);
+        let mut gate = KeyFrameGate::new(BOUND);
+        assert_eq!(admitted(&mut gate, &control, 0..200, 50), [0, 50, 100, 150]);
+        assert_eq!(control.key_frame_distance(), Some(Duration::from_secs(2)));
+        assert_eq!(control.effective(), Duty::Patrol);
+    }
+
+    #[test]
+    fn on_the_way_up_deltas_wait_for_the_next_key_frame() {
+        let control = DutyControl::new(Duty::Patrol);
+        let mut gate = KeyFrameGate::new(BOUND);
+        admitted(&mut gate, &control, 0..60, 50);
+        control.set(Duty::Alarm);
+        assert_eq!(
+            admitted(&mut gate, &control, 60..105, 50),
+            [100, 101, 102, 103, 104]
+        );
+    }
+
+    #[test]
+    fn a_stream_is_joined_at_its_first_key_frame() {
+        let control = DutyControl::new(Duty::Watch);
+        let mut gate = KeyFrameGate::new(BOUND);
+        assert_eq!(admitted(&mut gate, &control, 48..53, 50), [50, 51, 52]);
+    }
+
+    #[test]
+    fn key_frames_too_far_apart_make_patrol_watch_and_near_ones_make_it_patrol_again() {
+        let control = DutyControl::new(Duty::Patrol);
+        let mut gate = KeyFrameGate::new(BOUND);
+        // 400 packets are 16 s: after 10 s without a key frame all is decoded.
+        let seen = admitted(&mut gate, &control, 0..400, 1000);
+        assert_eq!(seen, std::iter::once(0).chain(251..400).collect::<Vec<_>>());
+        assert_eq!(control.effective(), Duty::Watch);
+        // Key frames at 400, 450, 500, 550: the distances 2 s at 450 and 500 are trusted.
+        let seen = admitted(&mut gate, &control, 400..600, 50);
+        assert!(seen.contains(&499) && !seen.contains(&501) && seen.contains(&550));
+        assert_eq!(control.effective(), Duty::Patrol);
+    }
+
+    #[test]
+    fn a_stream_without_any_key_frame_is_decoded_after_the_bound() {
+        let control = DutyControl::new(Duty::Patrol);
+        let mut gate = KeyFrameGate::new(BOUND);
+        let seen = (0..300)
+            .filter(|&index| gate.admits(&control, MediaTime::from_nanos(index * 40_000_000), false))
+            .count();
+        assert_eq!(seen, 49);
+        assert!(control.falls_back());
+    }
+}

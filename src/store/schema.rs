@@ -1,0 +1,215 @@
+//! The tables, by migration. A migration that was released is never changed; a new one is added.
+
+use rusqlite::Connection;
+
+use super::error::{ErrorKind, StoreError};
+
+/// Says that a SQLite file is ours (`PRAGMA application_id`): "EMBR".
+pub(super) const APPLICATION_ID: i32 = 0x454D_4252;
+
+/// Each takes the database from version `index` to `index + 1` (`PRAGMA user_version`).
+const MIGRATIONS: [&str; 1] = [FIRST];
+
+const FIRST: &str = "
+CREATE TABLE incidents (
+    id            TEXT PRIMARY KEY,
+    revision      INTEGER NOT NULL,
+    state         TEXT NOT NULL,
+    class         TEXT NOT NULL,
+    opened_at     INTEGER NOT NULL, -- milliseconds since 1970, as all times in columns
+    changed_at    INTEGER NOT NULL,
+    first_seen    INTEGER NOT NULL,
+    last_seen     INTEGER NOT NULL,
+    late          INTEGER NOT NULL,
+    drill         INTEGER NOT NULL,
+    district      TEXT,
+    township      TEXT,
+    village       TEXT,
+    cell          TEXT,
+    lat           REAL,
+    lon           REAL,
+    reject_reason TEXT,
+    confirmed_at  INTEGER,
+    ended_at      INTEGER,
+    reopened      INTEGER NOT NULL,
+    legal_hold    INTEGER NOT NULL,
+    sources       TEXT NOT NULL,
+    profile       TEXT,
+    body          TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX incidents_by_time ON incidents (opened_at, id);
+CREATE INDEX incidents_by_state ON incidents (state, opened_at, id);
+CREATE INDEX incidents_by_district ON incidents (district, state, opened_at, id);
+CREATE INDEX incidents_by_township ON incidents (township, state, opened_at, id);
+CREATE INDEX incidents_by_village ON incidents (village, state, opened_at, id);
+CREATE INDEX incidents_ended ON incidents (ended_at) WHERE ended_at IS NOT NULL;
+
+CREATE TABLE milestones (
+    incident  TEXT NOT NULL,
+    milestone TEXT NOT NULL,
+    starts    INTEGER NOT NULL,
+    due       INTEGER, -- none where no deadline is set
+    done      INTEGER,
+    PRIMARY KEY (incident, milestone)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE transitions (
+    seq           INTEGER PRIMARY KEY,
+    incident      TEXT NOT NULL,
+    revision      INTEGER NOT NULL,
+    recorded_at   INTEGER NOT NULL,
+    body          TEXT NOT NULL,
+    previous_hash BLOB NOT NULL,
+    hash          BLOB NOT NULL,
+    UNIQUE (incident, revision)
+) STRICT;
+CREATE TRIGGER transitions_stay BEFORE UPDATE ON transitions
+    BEGIN SELECT RAISE(ABORT, 'the history is append-only'); END;
+CREATE TRIGGER transitions_are_kept BEFORE DELETE ON transitions
+    BEGIN SELECT RAISE(ABORT, 'the history is append-only'); END;
+
+CREATE TABLE evidence (
+    name        TEXT PRIMARY KEY,
+    incident    TEXT NOT NULL,
+    kind        TEXT NOT NULL,
+    sha256      TEXT NOT NULL,
+    bytes       INTEGER NOT NULL,
+    captured_at INTEGER NOT NULL,
+    indexed_at  INTEGER NOT NULL,
+    deleted_at  INTEGER,
+    body        TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX evidence_by_incident ON evidence (incident);
+CREATE INDEX evidence_by_hash ON evidence (sha256);
+
+CREATE TABLE outbox (
+    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+    event_id    TEXT NOT NULL UNIQUE,
+    subject     TEXT NOT NULL,
+    kind        TEXT NOT NULL,
+    recorded_at INTEGER NOT NULL,
+    body        TEXT NOT NULL
+) STRICT;
+CREATE INDEX outbox_by_subject ON outbox (subject, seq);
+
+CREATE TABLE sinks (
+    id            INTEGER PRIMARY KEY,
+    name          TEXT NOT NULL UNIQUE,
+    registered_at INTEGER NOT NULL,
+    disabled      TEXT
+) STRICT;
+
+CREATE TABLE deliveries (
+    sink            INTEGER NOT NULL,
+    seq             INTEGER NOT NULL,
+    subject         TEXT NOT NULL,
+    state           INTEGER NOT NULL, -- 0 pending, 1 delivered, 2 dead, 3 dropped, 4 filtered
+    attempts        INTEGER NOT NULL,
+    next_attempt_at INTEGER NOT NULL,
+    settled_at      INTEGER,
+    problem         TEXT,
+    PRIMARY KEY (sink, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX deliveries_pending ON deliveries (sink, seq) WHERE state = 0;
+CREATE INDEX deliveries_pending_by_subject ON deliveries (sink, subject, seq) WHERE state = 0;
+CREATE INDEX deliveries_waiting ON deliveries (sink, next_attempt_at) WHERE state = 0 AND next_attempt_at > 0;
+CREATE INDEX deliveries_dead ON deliveries (sink, seq) WHERE state = 2;
+
+CREATE TABLE audit (
+    seq           INTEGER PRIMARY KEY,
+    at            INTEGER NOT NULL,
+    body          TEXT NOT NULL,
+    previous_hash BLOB NOT NULL,
+    hash          BLOB NOT NULL
+) STRICT;
+CREATE TRIGGER audit_stays BEFORE UPDATE ON audit
+    BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
+CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit
+    BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
+
+CREATE TABLE deletions (
+    seq      INTEGER PRIMARY KEY,
+    at       INTEGER NOT NULL,
+    name     TEXT NOT NULL,
+    sha256   TEXT NOT NULL,
+    incident TEXT NOT NULL,
+    rule     TEXT NOT NULL
+) STRICT;
+CREATE TRIGGER deletions_stay BEFORE UPDATE ON deletions
+    BEGIN SELECT RAISE(ABORT, 'the deletion log is append-only'); END;
+CREATE TRIGGER deletions_are_kept BEFORE DELETE ON deletions
+    BEGIN SELECT RAISE(ABORT, 'the deletion log is append-only'); END;
+
+CREATE TABLE idempotency (
+    key         TEXT PRIMARY KEY,
+    fingerprint TEXT NOT NULL,
+    status      INTEGER NOT NULL,
+    body        TEXT NOT NULL,
+    at          INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE settings (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// Brings the database to this program's version, each step in its own transaction.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let failed = |error| StoreError::sqlite("bring the database to this version", error);
+    let application: i32 = connection
+        .pragma_query_value(None, "application_id", |row| row.get(0))
+        .map_err(failed)?;
+    let version = version(connection)?;
+    if application != APPLICATION_ID && !(application == 0 && version == 0) {
+        return Err(StoreError::new(
+            ErrorKind::Invalid,
+            format!("the database belongs to another program (application id {application:#x})"),
+        ));
+    }
+    check_version(version)?;
+    for (index, script) in MIGRATIONS.iter().enumerate().skip(version) {
+        let transaction = connection
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+            .map_err(failed)?;
+        // Another program may have migrated while this one waited for the lock.
+        let current: usize = transaction
+            .pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))
+            .map(|version| version as usize)
+            .map_err(failed)?;
+        if current > index {
+            continue;
+        }
+        transaction.execute_batch(script).map_err(failed)?;
+        transaction
+            .pragma_update(None, "application_id", APPLICATION_ID)
+            .map_err(failed)?;
+        transaction
+            .pragma_update(None, "user_version", index as u32 + 1)
+            .map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Reads the database's version.
+pub(super) fn version(connection: &Connection) -> Result<usize, StoreError> {
+    connection
+        .pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))
+        .map(|version| version as usize)
+        .map_err(|error| StoreError::sqlite("read the version of the database", error))
+}
+
+/// Refuses a database that a newer program made.
+pub(super) fn check_version(version: usize) -> Result<(), StoreError> {
+    if version > MIGRATIONS.len() {
+        return Err(StoreError::new(
+            ErrorKind::NewerVersion,
+            format!(
+                "the database has version {version}, this program knows versions up to {}",
+                MIGRATIONS.len()
+            ),
+        ));
+    }
+    Ok(())
+}
