@@ -5,3 +5,17 @@ pub mod summary;
 pub mod records;
 
 pub mod page;
+
+pub mod resume;
+
+#[cfg(feature = "video")]
+pub mod files;
+
+#[cfg(feature = "video")]
+pub mod annotate;
+
+#[cfg(feature = "video")]
+mod gst;
+
+#[cfg(feature = "video")]
+pub mod run;

@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::flow::source::{Duty, Liveness, Mount};
+use crate::stages::infer::Provider;
+use crate::stages::ingest::{DecoderChoice, Transport};
 
 /// A whole pipeline file.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -55,19 +57,6 @@ impl Default for ModelSection {
             batch_wait_ms: 20,
         }
     }
-}
-
-/// What runs the model. One that was asked for and is missing is an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "names of products")]
-pub enum Provider {
-    Cpu,
-    Cuda,
-    TensorRt,
-    OpenVino,
-    CoreMl,
-    DirectMl,
 }
 
 /// Where the service keeps its data and where it listens.
@@ -168,7 +157,7 @@ pub struct SourceSection {
     pub latency_ms: u64,
     /// Which decoder.
     #[serde(default)]
-    pub decoder: Decoder,
+    pub decoder: DecoderChoice,
     /// User name, as `"${NAME}"` from the environment or as it is.
     #[serde(default)]
     pub user: Option<String>,
@@ -202,34 +191,6 @@ const fn default_staleness_ms() -> u64 {
 
 const fn default_key_frame_bound_s() -> f64 {
     5.0
-}
-
-/// How RTSP brings its packets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Transport {
-    /// In the control connection.
-    #[default]
-    Tcp,
-    /// Beside it: less delay, and packets may be lost.
-    Udp,
-}
-
-/// Which decoder. One that was asked for and is missing is an error.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Decoder {
-    /// The best that GStreamer has.
-    #[default]
-    Auto,
-    /// libav on the CPU.
-    Software,
-    /// VA-API.
-    VaApi,
-    /// NVIDIA.
-    NvDec,
-    /// V4L2 memory to memory.
-    V4l2,
 }
 
 /// A part of the picture in which a fire is not reported.

@@ -16,6 +16,8 @@ pub mod verify;
 
 pub mod locate;
 
+pub mod evidence;
+
 pub mod incident;
 
 pub mod publish;

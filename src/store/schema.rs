@@ -48,7 +48,7 @@ CREATE TABLE milestones (
     incident  TEXT NOT NULL,
     milestone TEXT NOT NULL,
     starts    INTEGER NOT NULL,
-    due       INTEGER NOT NULL,
+    due       INTEGER, -- none where no deadline is set
     done      INTEGER,
     PRIMARY KEY (incident, milestone)
 ) STRICT, WITHOUT ROWID;
@@ -212,9 +212,4 @@ pub(super) fn check_version(version: usize) -> Result<(), StoreError> {
         ));
     }
     Ok(())
-}
-
-/// Returns the version that this program writes.
-pub(super) const fn current_version() -> usize {
-    MIGRATIONS.len()
 }

@@ -1,6 +1,7 @@
 //! Reads one source on the thread that calls: a live one for ever, a recorded one to its end.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{info, warn};
@@ -51,7 +52,7 @@ pub struct Surroundings<'a> {
 }
 
 /// What a recording came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct RecordedTotals {
     /// Encoded pictures in the recording, or in the window asked for.
     pub frames_in: u64,
@@ -71,6 +72,8 @@ pub struct RecordedTotals {
     pub claimed_duration: Option<Duration>,
     /// Whether it was read to its end; false after a stop.
     pub is_complete: bool,
+    /// What ended the reading before the end, after some frames had been delivered.
+    pub broken_by: Option<Arc<IngestError>>,
 }
 
 impl RecordedTotals {
@@ -208,7 +211,11 @@ fn read_recorded(
                 totals.is_complete = true;
                 ControlFlow::Break(())
             }
-            Read::Failed(error) => return Err(error),
+            Read::Failed(error) if totals.delivered == 0 => return Err(error),
+            Read::Failed(error) => {
+                totals.broken_by = Some(Arc::new(error));
+                ControlFlow::Break(())
+            }
         };
         let now = reader.counts();
         around.stats.advance(&counts, &now);

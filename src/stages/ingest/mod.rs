@@ -33,6 +33,38 @@ pub mod stats;
 
 pub mod drive;
 
+#[cfg(feature = "video")]
+mod senderclock;
+
+#[cfg(feature = "video")]
+mod doorbell;
+
+#[cfg(feature = "video")]
+mod fault;
+
+#[cfg(feature = "video")]
+mod state;
+
+#[cfg(feature = "video")]
+mod wire;
+
+#[cfg(feature = "video")]
+mod picture;
+
+#[cfg(feature = "video")]
+mod decoder;
+
+#[cfg(feature = "video")]
+mod chain;
+
+#[cfg(feature = "video")]
+pub mod gst;
+
+#[cfg(feature = "video")]
+pub use gst::GstOpener;
+#[cfg(feature = "video")]
+pub use state::abandoned_state_changes;
+
 pub use drive::{Ingested, RecordedTotals, Surroundings, run_live, run_recorded};
 pub use duty::DutyControl;
 pub use error::{IngestError, IngestErrorKind};

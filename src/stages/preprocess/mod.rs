@@ -9,6 +9,8 @@ mod kernel;
 
 mod colour;
 
+pub(crate) use colour::luma_weights;
+
 pub mod prepare;
 
 pub mod pool;

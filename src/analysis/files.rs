@@ -1,0 +1,223 @@
+//! The files of an analysis, written so that nothing half-written looks whole.
+
+use std::fs::File;
+use std::io::{BufWriter, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use super::records::{FrameRecord, TrackRecord};
+use crate::flow::track::{JudgedFrame, Track};
+use crate::stages::evidence::snapshot::{Annotation, snapshot_jpeg, thumbnail_jpeg};
+
+/// Something could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {path}: {source}; choose another folder with --out or make room")]
+pub struct OutputError {
+    action: &'static str,
+    path: PathBuf,
+    #[source]
+    source: std::io::Error,
+}
+
+impl OutputError {
+    /// Makes an error about a file.
+    pub fn new(action: &'static str, path: &Path, source: std::io::Error) -> Self {
+        Self {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
+/// Returns the SHA-256 of a file in hexadecimal.
+pub fn sha256_of(path: &Path) -> std::io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(hex(&hasher.finalize()));
+        }
+        hasher.update(buffer.get(..count).unwrap_or_default());
+    }
+}
+
+/// Writes bytes in hexadecimal.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Writes a file under another name and gives it its own when it is whole and on disk.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".part");
+    let partial = PathBuf::from(partial);
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(&partial)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&partial, path)
+    };
+    write().map_err(|error| {
+        // The partial file is of no use to anybody; that it cannot be removed either adds nothing.
+        let _removed = std::fs::remove_file(&partial);
+        OutputError::new("write", path, error)
+    })
+}
+
+/// A file of lines that gets its name when it is whole.
+struct Lines {
+    path: PathBuf,
+    partial: PathBuf,
+    writer: BufWriter<File>,
+}
+
+impl Lines {
+    fn create(path: PathBuf, before: &[u8]) -> Result<Self, OutputError> {
+        let mut partial = path.as_os_str().to_owned();
+        partial.push(".part");
+        let partial = PathBuf::from(partial);
+        let create = || -> std::io::Result<BufWriter<File>> {
+            let mut writer = BufWriter::new(File::create(&partial)?);
+            writer.write_all(before)?;
+            Ok(writer)
+        };
+        let writer = create().map_err(|error| OutputError::new("write", &partial, error))?;
+        Ok(Self {
+            path,
+            partial,
+            writer,
+        })
+    }
+
+    fn line(&mut self, record: &impl Serialize) -> Result<(), OutputError> {
+        let mut write = || -> std::io::Result<()> {
+            serde_json::to_writer(&mut self.writer, record)?;
+            self.writer.write_all(b"\n")
+        };
+        write().map_err(|error| OutputError::new("write", &self.partial, error))
+    }
+
+    fn finish(mut self) -> Result<(), OutputError> {
+        let mut finish = || -> std::io::Result<()> {
+            self.writer.flush()?;
+            self.writer.get_ref().sync_all()?;
+            std::fs::rename(&self.partial, &self.path)
+        };
+        finish().map_err(|error| OutputError::new("write", &self.path, error))
+    }
+}
+
+/// What is written besides the lines.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extras {
+    /// A picture of each alert.
+    pub snapshots: bool,
+    /// Every frame that was looked at, with its boxes, as a picture.
+    pub annotate: bool,
+}
+
+/// The output folder of a run.
+pub struct Outputs {
+    folder: PathBuf,
+    detections: Lines,
+    tracks: Lines,
+    extras: Extras,
+    annotated: Option<super::annotate::Annotator>,
+    recording: String,
+}
+
+impl Outputs {
+    /// Makes the folder and begins its files; lines of an earlier run that are to be kept come first.
+    pub fn create(folder: &Path, extras: Extras, kept: &super::resume::Kept) -> Result<Self, OutputError> {
+        let evidence = folder.join("evidence");
+        std::fs::create_dir_all(&evidence)
+            .map_err(|error| OutputError::new("make the folder", &evidence, error))?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            detections: Lines::create(folder.join("detections.jsonl"), &kept.detections)?,
+            tracks: Lines::create(folder.join("tracks.jsonl"), &kept.tracks)?,
+            extras,
+            annotated: None,
+            recording: String::new(),
+        })
+    }
+
+    /// Returns the folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Begins the files of the next recording, whose evidence bears `name`.
+    pub fn begin(&mut self, name: &str) {
+        name.clone_into(&mut self.recording);
+        self.annotated = None;
+    }
+
+    /// Writes a line of `detections.jsonl`.
+    pub fn frame(&mut self, record: &FrameRecord) -> Result<(), OutputError> {
+        self.detections.line(record)
+    }
+
+    /// Writes a line of `tracks.jsonl`.
+    pub fn track(&mut self, record: &TrackRecord) -> Result<(), OutputError> {
+        self.tracks.line(record)
+    }
+
+    /// Adds a frame to the annotated video, where one is wanted.
+    pub fn annotate(&mut self, frame: &JudgedFrame) -> Result<(), OutputError> {
+        if !self.extras.annotate {
+            return Ok(());
+        }
+        let path = self.folder.join(format!("{}.annotated.mp4", self.recording));
+        if self.annotated.is_none() {
+            self.annotated = Some(super::annotate::Annotator::new(&path));
+        }
+        self.annotated
+            .as_mut()
+            .map_or(Ok(()), |annotator| annotator.add(frame))
+    }
+
+    /// Writes the picture of an alert at source size; returns caption and a small picture for the page.
+    pub fn snapshot(
+        &mut self,
+        frame: &JudgedFrame,
+        track: &Track,
+    ) -> Result<Option<(String, Vec<u8>)>, OutputError> {
+        if !self.extras.snapshots {
+            return Ok(None);
+        }
+        let boxes = Annotation::of(frame);
+        let second = frame.meta.pts.as_secs_f64();
+        let Some(jpeg) = snapshot_jpeg(&frame.picture, &boxes) else {
+            return Ok(None);
+        };
+        let name = format!(
+            "{}-{:08.2}s-track{}-{}.jpg",
+            self.recording, second, track.id, track.class
+        );
+        write_whole(&self.folder.join("evidence").join(&name), &jpeg)?;
+        let caption = format!("{name} · {second:.1} s");
+        Ok(thumbnail_jpeg(&frame.picture, &boxes, 640).map(|small| (caption, small)))
+    }
+
+    /// Ends the files of the recording.
+    pub fn end(&mut self) -> Result<(), OutputError> {
+        self.annotated
+            .take()
+            .map_or(Ok(()), super::annotate::Annotator::finish)
+    }
+
+    /// Gives the files of lines their names.
+    pub fn finish(self) -> Result<PathBuf, OutputError> {
+        self.detections.finish()?;
+        self.tracks.finish()?;
+        Ok(self.folder)
+    }
+}

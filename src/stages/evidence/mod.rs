@@ -1,0 +1,9 @@
+//! Evidence: pictures with boxes and clips that show a fire.
+
+pub mod picture;
+
+pub mod snapshot;
+
+pub mod ring;
+
+pub mod clip;

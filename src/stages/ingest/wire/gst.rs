@@ -1,0 +1,341 @@
+//! Watches two places of a pipeline: in front of the decoder, where packets are counted, tapped and gated, and in front
+//! of the sink, where frames are numbered so that each one lost is known.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use jiff::Timestamp;
+
+use super::super::duty::KeyFrameGate;
+use super::super::error::{IngestError, IngestErrorKind};
+use super::super::reader::ReaderCounts;
+use super::super::spec::OpenRequest;
+use crate::clock::Clock;
+use crate::flow::packet::{Codec, Packet};
+use crate::flow::source::Liveness;
+use crate::flow::time::{MediaTime, MonotonicTime};
+
+/// Packets inside a decoder at once: reference pictures and frame threads, with room to spare.
+const INSIDE_DECODER: usize = 64;
+
+/// Frames between the probe and the pull; the sink holds fewer.
+const INSIDE_SINK: usize = 64;
+
+/// What one connection's threads share.
+pub(crate) struct Wire {
+    pub(crate) request: OpenRequest,
+    pub(crate) clock: Arc<dyn Clock>,
+    packets: AtomicU64,
+    undecoded: AtomicU64,
+    decoded: AtomicU64,
+    damaged: AtomicU64,
+    /// Left undecoded since the last frame reached the sink.
+    skipped: AtomicU32,
+    moving: Mutex<Moving>,
+}
+
+#[derive(Default)]
+struct Moving {
+    last_packet: Option<MonotonicTime>,
+    /// What is added to the stream's own time, from the first packet on.
+    shift: Option<i64>,
+    inside_decoder: VecDeque<Passed>,
+    inside_sink: VecDeque<Reached>,
+    refusal: Option<IngestError>,
+    created: Option<Timestamp>,
+    decoder: Option<String>,
+    has_video: bool,
+}
+
+/// A packet on its way through the decoder.
+#[derive(Clone, Copy)]
+struct Passed {
+    pts: Option<gst::ClockTime>,
+    is_key: bool,
+    arrived: MonotonicTime,
+}
+
+/// A frame that reached the sink.
+#[derive(Clone, Copy)]
+pub(crate) struct Reached {
+    buffer: usize,
+    pts: Option<gst::ClockTime>,
+    pub(crate) is_key: bool,
+    pub(crate) arrived: MonotonicTime,
+    pub(crate) skipped: u32,
+}
+
+impl Wire {
+    pub(crate) fn new(request: OpenRequest, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            request,
+            clock,
+            packets: AtomicU64::new(0),
+            undecoded: AtomicU64::new(0),
+            decoded: AtomicU64::new(0),
+            damaged: AtomicU64::new(0),
+            skipped: AtomicU32::new(0),
+            moving: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Moving> {
+        self.moving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn counts(&self) -> ReaderCounts {
+        ReaderCounts {
+            packets: self.packets.load(Ordering::Relaxed),
+            undecoded: self.undecoded.load(Ordering::Relaxed),
+            decoded: self.decoded.load(Ordering::Relaxed),
+            damaged: self.damaged.load(Ordering::Relaxed),
+            last_packet: self.lock().last_packet,
+            claimed_duration: None,
+        }
+    }
+
+    /// Refuses the stream; the first refusal stands.
+    pub(crate) fn refuse(&self, kind: IngestErrorKind, detail: impl Into<String>) {
+        let error = IngestError::new(kind, &self.request.location().to_string(), detail);
+        self.lock().refusal.get_or_insert(error);
+    }
+
+    pub(crate) fn take_refusal(&self) -> Option<IngestError> {
+        self.lock().refusal.take()
+    }
+
+    /// Claims the place of the video; false where another stream has it already.
+    pub(crate) fn claim_video(&self) -> bool {
+        !std::mem::replace(&mut self.lock().has_video, true)
+    }
+
+    pub(crate) fn has_video(&self) -> bool {
+        self.lock().has_video
+    }
+
+    pub(crate) fn set_decoder(&self, name: String) {
+        self.lock().decoder = Some(name);
+    }
+
+    pub(crate) fn decoder(&self) -> Option<String> {
+        self.lock().decoder.clone()
+    }
+
+    /// Returns when the container says that the recording began.
+    pub(crate) fn created(&self) -> Option<Timestamp> {
+        self.lock().created
+    }
+
+    /// Places a time of the library in media time: a recording keeps its own times, a live stream goes on from the
+    /// request's origin.
+    pub(crate) fn place(&self, segment: &gst::FormattedSegment<gst::ClockTime>, time: gst::ClockTime) -> Option<MediaTime> {
+        let nanos = match self.request.spec.liveness {
+            Liveness::Recorded => return Some(MediaTime::from_nanos(stream_time(segment, time)?)),
+            Liveness::Live => signed(segment.to_running_time_full(time)?),
+        };
+        let origin = self.request.origin.as_nanos();
+        let shift = *self.lock().shift.get_or_insert(origin.saturating_sub(nanos));
+        Some(MediaTime::from_nanos(nanos.saturating_add(shift)))
+    }
+
+    /// Watches the packets on a pad in front of the decoder (or of nothing).
+    pub(crate) fn watch_packets(self: &Arc<Self>, pad: &gst::Pad) {
+        let wire = Arc::clone(self);
+        let gate = Mutex::new(KeyFrameGate::new(self.request.spec.key_frame_bound));
+        let decodes = !self.request.evidence_only;
+        pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, passing| {
+            match &passing.data {
+                Some(gst::PadProbeData::Event(event)) => wire.event(event),
+                Some(gst::PadProbeData::Buffer(buffer)) => {
+                    let mut gate = gate.lock().unwrap_or_else(PoisonError::into_inner);
+                    if !wire.packet(pad, buffer, &mut gate, decodes) {
+                        // Not Drop: the binding has taken the buffer already, and the library would free nothing, loudly.
+                        return gst::PadProbeReturn::Handled;
+                    }
+                }
+                _ => {}
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+
+    /// Counts, taps and gates one packet; says whether it goes on to the decoder.
+    fn packet(&self, pad: &gst::Pad, buffer: &gst::Buffer, gate: &mut KeyFrameGate, decodes: bool) -> bool {
+        let now = self.clock.monotonic();
+        // Parsers send parameter sets on their own in some streams: they are no pictures.
+        let is_header = buffer.flags().contains(gst::BufferFlags::HEADER) && buffer.pts().is_none();
+        if !is_header {
+            self.packets.fetch_add(1, Ordering::Relaxed);
+        }
+        let is_key = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+        let segment = pad
+            .sticky_event::<gst::event::Segment>(0)
+            .and_then(|event| event.segment().downcast_ref::<gst::ClockTime>().cloned());
+        let place = |time: Option<gst::ClockTime>| self.place(segment.as_ref()?, time?);
+        let pts = place(buffer.pts().or_else(|| buffer.dts()));
+        if let (Some(tap), Some(pts)) = (&self.request.tap, pts)
+            && let Some(packet) = packet_of(pad, buffer, pts, place(buffer.dts()), is_key)
+        {
+            tap.packet(packet);
+        }
+        let mut moving = self.lock();
+        moving.last_packet = Some(now);
+        if !decodes || is_header {
+            return decodes;
+        }
+        // A packet without any time cannot be measured against the bound: it is judged as if it came at the start.
+        if !gate.admits(&self.request.duty, pts.unwrap_or_default(), is_key) {
+            self.undecoded.fetch_add(1, Ordering::Relaxed);
+            self.skipped.fetch_add(1, Ordering::Relaxed);
+            return false;
+        }
+        if moving.inside_decoder.len() == INSIDE_DECODER {
+            moving.inside_decoder.pop_front();
+        }
+        moving.inside_decoder.push_back(Passed { pts: buffer.pts(), is_key, arrived: now });
+        true
+    }
+
+    fn event(&self, event: &gst::Event) {
+        match event.view() {
+            gst::EventView::Caps(caps) => self.check_size(caps.caps()),
+            gst::EventView::Tag(tags) => {
+                if let Some(time) = tags.tag().get::<gst::tags::DateTime>() {
+                    let created = time.get().to_g_date_time().ok().and_then(|time| {
+                        Timestamp::from_second(time.to_unix()).ok()
+                    });
+                    // Recorders without a clock write 1904 or 1970.
+                    let is_plausible = created.is_some_and(|created| created.as_second() > 946_684_800);
+                    if is_plausible {
+                        self.lock().created = created;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Refuses pictures that are too large before anybody allocates them.
+    fn check_size(&self, caps: &gst::CapsRef) {
+        let Some(structure) = caps.structure(0) else { return };
+        let side = |name: &str| structure.get::<i32>(name).ok().and_then(|side| u32::try_from(side).ok());
+        let (Some(width), Some(height)) = (side("width"), side("height")) else { return };
+        let spec = &self.request.spec;
+        let bytes = u64::from(width) * u64::from(height) * 3 / 2;
+        if width > spec.max_side || height > spec.max_side {
+            self.refuse(
+                IngestErrorKind::TooLarge,
+                format!("its pictures are {width}x{height}, expected at most {} pixels a side", spec.max_side),
+            );
+        } else if bytes > spec.max_picture_bytes {
+            self.refuse(
+                IngestErrorKind::TooLarge,
+                format!(
+                    "a picture of {width}x{height} takes {} MiB, expected at most {} MiB",
+                    bytes >> 20,
+                    spec.max_picture_bytes >> 20
+                ),
+            );
+        }
+    }
+
+    /// Numbers the frames on the sink's pad, and offers the decoder to keep its own strides, which spares a copy.
+    pub(crate) fn watch_frames(self: &Arc<Self>, pad: &gst::Pad) {
+        let wire = Arc::clone(self);
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, passing| {
+            if let Some(gst::PadProbeData::Buffer(buffer)) = &passing.data {
+                wire.frame(buffer);
+            }
+            gst::PadProbeReturn::Ok
+        });
+        pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, passing| {
+            if let Some(gst::PadProbeData::Query(query)) = &mut passing.data
+                && let gst::QueryViewMut::Allocation(allocation) = query.view_mut()
+            {
+                allocation.add_allocation_meta::<gstreamer_video::VideoMeta>(None);
+                return gst::PadProbeReturn::Handled;
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+
+    fn frame(&self, buffer: &gst::Buffer) {
+        self.decoded.fetch_add(1, Ordering::Relaxed);
+        if buffer.flags().contains(gst::BufferFlags::CORRUPTED) {
+            self.damaged.fetch_add(1, Ordering::Relaxed);
+        }
+        let skipped = self.skipped.swap(0, Ordering::Relaxed);
+        let now = self.clock.monotonic();
+        let mut moving = self.lock();
+        let passed = moving
+            .inside_decoder
+            .iter()
+            .position(|passed| passed.pts.is_some() && passed.pts == buffer.pts())
+            .and_then(|place| moving.inside_decoder.remove(place));
+        if moving.inside_sink.len() == INSIDE_SINK {
+            moving.inside_sink.pop_front();
+        }
+        moving.inside_sink.push_back(Reached {
+            buffer: buffer.as_ptr() as usize,
+            pts: buffer.pts(),
+            is_key: passed.is_some_and(|passed| passed.is_key),
+            arrived: passed.map_or(now, |passed| passed.arrived),
+            skipped,
+        });
+    }
+
+    /// Returns what is known of a pulled frame and how many before it were overtaken.
+    ///
+    /// The buffer's address alone could belong to a frame that was dropped and whose buffer came back from the pool, so
+    /// the time is compared too.
+    pub(crate) fn pulled(&self, buffer: &gst::BufferRef) -> (Option<Reached>, u32) {
+        let mut moving = self.lock();
+        let address = buffer.as_ptr() as usize;
+        let Some(place) =
+            moving.inside_sink.iter().position(|reached| reached.buffer == address && reached.pts == buffer.pts())
+        else {
+            return (None, 0);
+        };
+        let skipped = moving.inside_sink.drain(..place).map(|reached| reached.skipped).sum::<u32>();
+        let reached = moving.inside_sink.pop_front().map(|mut reached| {
+            reached.skipped += skipped;
+            reached
+        });
+        (reached, u32::try_from(place).unwrap_or(u32::MAX))
+    }
+}
+
+fn packet_of(
+    pad: &gst::Pad,
+    buffer: &gst::Buffer,
+    pts: MediaTime,
+    dts: Option<MediaTime>,
+    is_key: bool,
+) -> Option<Packet> {
+    let caps = pad.current_caps()?;
+    let codec = match caps.structure(0)?.name().as_str() {
+        "video/x-h264" => Codec::H264,
+        "video/x-h265" => Codec::H265,
+        other => Codec::Other(other.into()),
+    };
+    // Copied, because the memory below may be a whole network buffer that the ring would keep alive.
+    let bytes = Arc::from(buffer.map_readable().ok()?.as_slice());
+    let duration = buffer.duration().map(|duration| Duration::from_nanos(duration.nseconds()));
+    Some(Packet { bytes, pts, dts, duration, is_key, codec, media_type: caps.to_string().into() })
+}
+
+/// Returns the position in a recording, in nanoseconds.
+pub(crate) fn stream_time(segment: &gst::FormattedSegment<gst::ClockTime>, time: gst::ClockTime) -> Option<i64> {
+    Some(signed(segment.to_stream_time_full(time)?))
+}
+
+fn signed(time: gst::Signed<gst::ClockTime>) -> i64 {
+    match time {
+        gst::Signed::Positive(time) => i64::try_from(time.nseconds()).unwrap_or(i64::MAX),
+        gst::Signed::Negative(time) => i64::try_from(time.nseconds()).map_or(i64::MIN, |nanos| -nanos),
+    }
+}

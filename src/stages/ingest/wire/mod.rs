@@ -1,0 +1,5 @@
+//! What the library's threads and the reader share: counters, arrivals, refusals.
+
+mod gst;
+
+pub(crate) use gst::{Wire, stream_time};
