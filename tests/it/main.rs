@@ -4,6 +4,10 @@
 
 mod architecture;
 
+mod dispatch_schema;
+
+mod dispatch_store;
+
 mod fixtures;
 
 mod geo;
