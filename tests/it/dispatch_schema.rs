@@ -108,7 +108,9 @@ fn examples() -> Vec<Event> {
             let changes = book
                 .propose(&Act::new(id, Actor::person("值班员"), action), at(seconds))
                 .unwrap();
-            book.apply(&changes);
+            for change in &changes {
+                book.adopt(change.incident.clone());
+            }
             all.extend(changes);
         };
     let fire = opened(&mut book, &mut all, "tower-1", 0.0, 0);
