@@ -177,7 +177,7 @@ fn evidence_name(path: &Path, used: &mut std::collections::BTreeMap<String, u32>
 pub fn run(args: &AnalyzeArgs) -> anyhow::Result<ExitCode> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let began = clock.monotonic();
-    let opener = Arc::new(crate::stages::ingest::gst::GstOpener::new(Arc::clone(&clock))?);
+    let opener = Arc::new(crate::stages::ingest::GstOpener::new(Arc::clone(&clock))?);
     let pipeline = args.pipeline.as_deref().map(load::read).transpose()?;
     let recordings = recordings(&args.inputs)?;
 

@@ -21,6 +21,9 @@ pub enum LocateRefusal {
     /// Telemetry gave no pose.
     #[error(transparent)]
     Pose(#[from] PoseRefusal),
+    /// The field of view is unknown or impossible.
+    #[error(transparent)]
+    Camera(#[from] super::camera::CameraError),
     /// The place of the camera is unknown.
     #[error("the camera's place is unknown: the receiver has no fix or telemetry has no coordinates")]
     NoPosition,

@@ -14,6 +14,8 @@ pub mod rotation;
 
 pub mod camera;
 
+pub mod camera_table;
+
 pub mod terrain;
 
 pub mod height;
@@ -25,6 +27,22 @@ pub mod spread;
 pub mod propagate;
 
 pub mod locate;
+
+pub mod fuse;
+
+pub mod views;
+
+pub mod areas;
+
+pub mod calibrate;
+
+pub mod moved;
+
+pub mod china;
+
+pub mod grid_reference;
+
+pub mod links;
 
 pub use assumptions::{Assumptions, Sigmas};
 pub use camera::{CameraError, CameraModel, Distortion, SensorCrop};

@@ -186,17 +186,16 @@ pub fn sampled(offsets: &[(f64, f64)], total: usize, level: f64) -> Option<Sampl
 pub fn normal_samples() -> &'static [[f64; PARAMETERS]; SAMPLES] {
     static TABLE: OnceLock<Box<[[f64; PARAMETERS]; SAMPLES]>> = OnceLock::new();
     TABLE.get_or_init(|| {
-        // Roberts' additive recurrence: the generalised golden ratio g solves g^(d+1) = g + 1.
-        let mut golden = 1.5_f64;
-        for _ in 0..64 {
-            golden = (1.0 + golden).powf(1.0 / (PARAMETERS + 1) as f64);
-        }
+        // A rank-1 lattice: every axis is evenly filled, no two axes correlate by more than 0.06 (found by search), and
+        // the order is such that the first 64 points are a lattice too.
+        const GENERATOR: [usize; PARAMETERS] = [1, 283, 61, 215, 327, 345, 269, 187, 163, 223, 275];
+        let bits = SAMPLES.trailing_zeros();
         let mut table = Box::new([[0.0; PARAMETERS]; SAMPLES]);
         for (index, sample) in table.iter_mut().enumerate() {
-            for (axis, number) in sample.iter_mut().enumerate() {
-                let step = golden.powi(-(axis as i32 + 1));
-                let share = (0.5 + step * (index + 1) as f64).fract();
-                *number = inverse_normal(share.clamp(1e-9, 1.0 - 1e-9));
+            let place = index.reverse_bits() >> (usize::BITS - bits);
+            for (number, step) in sample.iter_mut().zip(GENERATOR) {
+                let share = ((place * step) % SAMPLES) as f64 + 0.5;
+                *number = inverse_normal(share / SAMPLES as f64);
             }
         }
         table
@@ -300,7 +299,7 @@ mod tests {
             assert!((square - 1.0).abs() < 0.06, "variance {square} on axis {axis}");
             for other in 0..axis {
                 let product: f64 = samples.iter().map(|s| s[axis] * s[other]).sum::<f64>() / SAMPLES as f64;
-                assert!(product.abs() < 0.12, "{product} between {axis} and {other}");
+                assert!(product.abs() < 0.06, "{product} between {axis} and {other}");
             }
         }
     }

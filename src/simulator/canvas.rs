@@ -18,6 +18,16 @@ pub(super) struct Canvas {
 }
 
 impl Canvas {
+    /// Starts from a picture painted before.
+    pub(super) fn from_pixels(width: usize, height: usize, pixels: Vec<[u8; 4]>) -> Self {
+        Self {
+            width,
+            height,
+            pixels,
+            is_before_plume: false,
+        }
+    }
+
     /// Makes a black picture.
     pub(super) fn new(width: usize, height: usize) -> Self {
         Self {

@@ -113,7 +113,7 @@ impl LocalFrame {
     }
 
     /// Returns the rotation and shift that take points of `other` into this frame.
-    pub(super) fn from_frame(&self, other: &Self) -> (Matrix3<f64>, Vector3<f64>) {
+    pub(super) fn reach_from(&self, other: &Self) -> (Matrix3<f64>, Vector3<f64>) {
         (self.axes * other.axes.transpose(), self.local(other.origin))
     }
 

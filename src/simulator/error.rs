@@ -55,7 +55,7 @@ pub enum SimulatorError {
         source: serde_json::Error,
     },
     /// No encoder is there.
-    #[error("encoding {codec} needs one of the GStreamer elements {wanted}: install {package}")]
+    #[error("encoding {codec} needs one of the GStreamer elements {wanted}: install {package} ({message})")]
     NoEncoder {
         /// Which codec.
         codec: &'static str,
@@ -63,6 +63,8 @@ pub enum SimulatorError {
         wanted: &'static str,
         /// Which Debian package holds them.
         package: &'static str,
+        /// What GStreamer said.
+        message: String,
     },
     /// The encoder failed.
     #[error("encoding {} failed: {message}", path.display())]

@@ -99,6 +99,11 @@ impl Flight {
         }
     }
 
+    /// Returns whether the camera neither moves nor turns.
+    pub(super) fn is_still(&self) -> bool {
+        self.kind.is_fixed() && self.kind != SceneKind::TowerPan
+    }
+
     /// Returns the pose at a time, in seconds; the scene's frame has its origin on the ground at its centre.
     pub(super) fn pose(&self, time_s: f64, scene: &LocalFrame, ground_height_m: f64) -> CameraPose {
         let (east_m, north_m, azimuth_deg) = match self.kind {
@@ -156,7 +161,7 @@ impl Flight {
 }
 
 /// Returns the direction from the fire to the first mast, degrees from north.
-fn first_azimuth_deg(seed: u64) -> f64 {
+pub(super) fn first_azimuth_deg(seed: u64) -> f64 {
     Dice::new(seed, 0x0061_7a69_6d75_7468).between(0.0, 360.0)
 }
 

@@ -46,7 +46,6 @@ pub(super) fn things(kind: SceneKind) -> Vec<Thing> {
             house(-16.0, 8.0, (11.0, 8.0), (8.0, 0.0), [150.0, 152.0, 154.0], brick),
             house(14.0, 12.0, (9.0, 7.0), (6.0, 2.4), [96.0, 118.0, 146.0], brick),
         ],
-        SceneKind::LookalikeDust => vec![],
         _ => vec![],
     }
 }

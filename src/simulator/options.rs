@@ -194,7 +194,7 @@ impl SceneOptions {
 
     /// Checks every value against its range.
     pub(super) fn checked(self) -> Result<Self, SimulatorError> {
-        let size_is_good = |size: u32, most: u32| size % 2 == 0 && (64..=most).contains(&size);
+        let size_is_good = |size: u32, most: u32| size.is_multiple_of(2) && (64..=most).contains(&size);
         if !size_is_good(self.width, 3840) || !size_is_good(self.height, 2160) {
             return Err(SimulatorError::Size {
                 width: self.width,

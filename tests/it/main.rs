@@ -2,18 +2,24 @@
 
 #![expect(clippy::print_stdout, reason = "tests say why they are skipped")]
 
+mod api;
 mod architecture;
-
+mod dispatch_brokers;
+mod dispatch_rig;
 mod dispatch_schema;
-
+mod dispatch_sinks;
 mod dispatch_store;
-
+#[cfg(feature = "video")]
+mod faults;
 mod fixtures;
-
 mod geo;
-
+mod geo_many;
 #[cfg(feature = "video")]
 mod ingest;
-
+mod models;
 #[cfg(feature = "video")]
 mod reading;
+mod servers;
+#[cfg(feature = "video")]
+mod simulator;
+mod telemetry;

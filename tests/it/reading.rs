@@ -1,12 +1,11 @@
 //! Reads sources as the pipeline does, on the test's own thread, and makes media to read.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
-use emberwatch::clock::{Clock, SystemClock};
+use emberwatch::clock::SystemClock;
 use emberwatch::flow::frame::Frame;
 use emberwatch::flow::source::{Duty, SourceId};
 use emberwatch::stages::ingest::{
@@ -91,33 +90,6 @@ pub(crate) fn ffmpeg(arguments: &[&str]) -> bool {
     }
 }
 
-/// A folder for a test's own files, removed at its end.
-pub(crate) struct Scratch(PathBuf);
-
-impl Scratch {
-    pub(crate) fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("emberwatch-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("the temporary folder can be made");
-        Self(path)
-    }
-
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            println!("the temporary folder stays: {error}");
-        }
-    }
-}
-
 /// Makes an H.264 test clip in a container chosen by its ending; 320x180 at 25 frames a second, a key frame each second.
 pub(crate) fn make_clip(path: &Path, seconds: u32, more: &[&str]) -> bool {
     let source = format!("testsrc2=size=320x180:rate=25:duration={seconds}");
@@ -137,19 +109,4 @@ pub(crate) fn make_clip(path: &Path, seconds: u32, more: &[&str]) -> bool {
     let path = path.to_string_lossy();
     arguments.push(&path);
     ffmpeg(&arguments)
-}
-
-/// Returns the machine's clock, for deadlines of tests that talk to real servers.
-pub(crate) fn seconds_since(clock: &dyn Clock, start: emberwatch::flow::time::MonotonicTime) -> f64 {
-    clock.monotonic().since(start).as_secs_f64()
-}
-
-/// A wait that ends early when the sender is dropped or says so: what the pipeline's stop is to a stage.
-pub(crate) fn stop_by(receiver: &crossbeam_channel::Receiver<()>) -> impl Fn(Duration) -> bool + '_ {
-    move |wait| {
-        !matches!(
-            receiver.recv_timeout(wait),
-            Err(crossbeam_channel::RecvTimeoutError::Timeout)
-        )
-    }
 }

@@ -3,3 +3,7 @@
 pub mod picture;
 
 pub mod snapshot;
+
+pub mod ring;
+
+pub mod clip;

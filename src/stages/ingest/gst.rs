@@ -162,7 +162,7 @@ impl GstReader {
         self.change_state(gst::State::Playing)
     }
 
-    fn pull(&mut self, timeout: Duration) -> Option<gst::Sample> {
+    fn pull(&self, timeout: Duration) -> Option<gst::Sample> {
         self.chain
             .frames
             .try_pull_sample(gst::ClockTime::try_from(timeout).unwrap_or(gst::ClockTime::ZERO))
@@ -277,25 +277,46 @@ impl GstReader {
             return Some(Read::Failed(refusal));
         }
         let bus = self.chain.pipeline.bus()?;
-        while let Some(message) = bus.pop() {
-            match message.view() {
-                gst::MessageView::Error(error) => {
-                    // An element that stopped because its stream was refused says so in vaguer words.
-                    let refusal = self.wire.take_refusal();
-                    return Some(Read::Failed(
-                        refusal.unwrap_or_else(|| fault::from_message(error, &self.location)),
-                    ));
-                }
-                gst::MessageView::Eos(_) => return Some(Read::Ended),
-                _ => {}
-            }
+        std::iter::from_fn(|| bus.pop()).find_map(|message| self.verdict_of(&message))
+    }
+
+    /// Waits for what the bus has to say, where no frames are expected.
+    fn wait_for_bus(&self, timeout: Duration) -> Read {
+        if let Some(verdict) = self.verdict_of_bus() {
+            return verdict;
         }
-        None
+        let timeout = gst::ClockTime::try_from(timeout).unwrap_or(gst::ClockTime::ZERO);
+        let verdicts = [gst::MessageType::Error, gst::MessageType::Eos];
+        let message = self
+            .chain
+            .pipeline
+            .bus()
+            .and_then(|bus| bus.timed_pop_filtered(timeout, &verdicts));
+        message
+            .and_then(|message| self.verdict_of(&message))
+            .unwrap_or(Read::Nothing)
+    }
+
+    fn verdict_of(&self, message: &gst::Message) -> Option<Read> {
+        match message.view() {
+            gst::MessageView::Error(error) => {
+                // An element that stopped because its stream was refused says so in vaguer words.
+                let refusal = self.wire.take_refusal();
+                Some(Read::Failed(
+                    refusal.unwrap_or_else(|| fault::from_message(error, &self.location)),
+                ))
+            }
+            gst::MessageView::Eos(_) => Some(Read::Ended),
+            _ => None,
+        }
     }
 }
 
 impl Reader for GstReader {
     fn read(&mut self, timeout: Duration) -> Read {
+        if self.wire.request.evidence_only {
+            return self.wait_for_bus(timeout);
+        }
         let mut remaining = timeout;
         loop {
             if let Some(telemetry) = self.telemetry() {

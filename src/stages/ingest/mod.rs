@@ -58,7 +58,7 @@ mod decoder;
 mod chain;
 
 #[cfg(feature = "video")]
-mod gst;
+pub mod gst;
 
 #[cfg(feature = "video")]
 pub use gst::GstOpener;

@@ -62,10 +62,16 @@ pub(crate) fn build(request: &OpenRequest, wire: &Arc<Wire>) -> Result<Chain, In
         wire: Arc::clone(wire),
         sender: Arc::clone(&chain.sender),
     };
-    let built = match request.location() {
+    // The sink is there from the start: one that joins later counts as ended until then.
+    let placed = if request.evidence_only {
+        Ok(())
+    } else {
+        chain.pipeline.add(&chain.frames)
+    };
+    let built = placed.and_then(|()| match request.location() {
         Location::Rtsp(address) => rtsp(request, address, &chain, outlet),
         location => parsed(request, location, &chain, outlet),
-    };
+    });
     built.map_err(|error| {
         IngestError::new(
             IngestErrorKind::PluginMissing,

@@ -90,8 +90,8 @@ fn join(
         turner.set_property_from_str("video-direction", "auto");
         elements.push(turner);
     }
-    elements.push(sink.clone().upcast());
     pipeline.add_many(&elements)?;
+    elements.push(sink.clone().upcast());
     gst::Element::link_many(&elements)?;
     let (Some(entry), Some(exit)) = (decoder.static_pad("sink"), sink.static_pad("sink")) else {
         return Err(gst::glib::bool_error!("a decoder without a sink pad"));

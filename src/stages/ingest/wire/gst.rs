@@ -159,7 +159,8 @@ impl Wire {
                     Some(gst::PadProbeData::Buffer(buffer)) => {
                         let mut gate = gate.lock().unwrap_or_else(PoisonError::into_inner);
                         if !wire.packet(pad, buffer, &mut gate, decodes) {
-                            return gst::PadProbeReturn::Drop;
+                            // Not Drop: the binding has taken the buffer already, and the library would free nothing, loudly.
+                            return gst::PadProbeReturn::Handled;
                         }
                     }
                     _ => {}
