@@ -1,5 +1,7 @@
 //! Fills a store with incidents as a year would.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops here")]
+
 use emberwatch::flow::detection::{BBox, Class};
 use emberwatch::flow::incident::{
     Actor, GridCell, Incident, IncidentId, RejectReason, Sla, State, Transition, TransitionKind, View,

@@ -2,6 +2,8 @@
 //!
 //! `UPDATE_GOLDEN=1` writes schemas and examples anew; what lies in `schemas/frozen` is never written again.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops here")]
+
 use std::path::{Path, PathBuf};
 
 use emberwatch::flow::event::{Event, EventMaker, EventType, SourceStatus};

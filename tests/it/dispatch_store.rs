@@ -3,6 +3,8 @@
 //! The program that dies is this test program itself, started again with an environment variable that names its folder.
 //! `EMBERWATCH_CRASH_RUNS` says how often it is killed (12 times without).
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops here")]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
