@@ -1,6 +1,10 @@
 //! One file per command.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program speaks to a person")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is where the program speaks to a person"
+)]
 
 use std::process::ExitCode;
 

@@ -25,18 +25,37 @@ impl FolderKeeper {
     /// Keeps files in `folder`, which exists; with a ring, clips too.
     #[must_use]
     pub fn new(folder: PathBuf, ring: Option<ClipRing>) -> Self {
-        Self { folder, ring, begun: BTreeMap::new() }
+        Self {
+            folder,
+            ring,
+            begun: BTreeMap::new(),
+        }
     }
 
     fn index(&self, kind: EvidenceKind, name: &str, captured: CaptureTime) -> std::io::Result<Evidence> {
         let bytes = std::fs::read(self.folder.join(name))?;
-        let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Evidence { kind, name: name.to_owned(), sha256, bytes: bytes.len() as u64, captured })
+        let sha256 = Sha256::digest(&bytes)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        Ok(Evidence {
+            kind,
+            name: name.to_owned(),
+            sha256,
+            bytes: bytes.len() as u64,
+            captured,
+        })
     }
 }
 
 impl EvidenceKeeper for FolderKeeper {
-    fn keep(&mut self, kind: EvidenceKind, name: &str, bytes: &[u8], captured: CaptureTime) -> Option<Evidence> {
+    fn keep(
+        &mut self,
+        kind: EvidenceKind,
+        name: &str,
+        bytes: &[u8],
+        captured: CaptureTime,
+    ) -> Option<Evidence> {
         let (path, partial) = (self.folder.join(name), self.folder.join(format!("{name}.part")));
         let write = || {
             std::fs::write(&partial, bytes)?;
@@ -44,7 +63,9 @@ impl EvidenceKeeper for FolderKeeper {
             self.index(kind, name, captured)
         };
         write()
-            .inspect_err(|why| error!(path = %path.display(), %why, "evidence could not be written: make room"))
+            .inspect_err(
+                |why| error!(path = %path.display(), %why, "evidence could not be written: make room"),
+            )
             .ok()
     }
 
@@ -58,9 +79,16 @@ impl EvidenceKeeper for FolderKeeper {
         let whole = self.ring.as_ref().map(ClipRing::take_whole).unwrap_or_default();
         let mut cut = Vec::new();
         for clip in whole {
-            let Some((track, captured)) = self.begun.remove(&clip.name) else { continue };
-            let before = clip.start().map_or(Duration::ZERO, |start| clip.alarm.since(start));
-            let captured = CaptureTime { at: captured.at - before, ..captured };
+            let Some((track, captured)) = self.begun.remove(&clip.name) else {
+                continue;
+            };
+            let before = clip
+                .start()
+                .map_or(Duration::ZERO, |start| clip.alarm.since(start));
+            let captured = CaptureTime {
+                at: captured.at - before,
+                ..captured
+            };
             let path = self.folder.join(&clip.name);
             match cut_clip(&clip, &path) {
                 Ok(_) => match self.index(EvidenceKind::Clip, &clip.name, captured) {

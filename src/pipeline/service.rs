@@ -22,7 +22,7 @@ use crate::flow::report::TrackReport;
 use crate::flow::source::{Duty, Liveness, SourceId, SourceState};
 use crate::flow::track::{Decision, JudgedFrame};
 use crate::stages::evidence::ring::{ClipLimits, ClipRing};
-use crate::stages::incident::{IncidentDesk, Ids};
+use crate::stages::incident::{Ids, IncidentDesk};
 use crate::stages::infer::{InferError, Model, Runtime};
 use crate::stages::ingest::{Opener, PacketTap};
 use crate::stages::locate::{LocateSettings, Locator};
@@ -90,7 +90,12 @@ impl Shared {
     }
 
     fn update(&self, id: &SourceId, change: impl FnOnce(&mut SourceView)) {
-        if let Some(view) = self.views.lock().unwrap_or_else(PoisonError::into_inner).get_mut(id) {
+        if let Some(view) = self
+            .views
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_mut(id)
+        {
             change(view);
         }
     }
@@ -149,21 +154,29 @@ impl Service {
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, ServiceError> {
         let evidence = desk.store().evidence_folder();
-        std::fs::create_dir_all(&evidence).map_err(machine(&format!("make the folder {}", evidence.display())))?;
-        let shared =
-            Shared { board: Board::default(), views: Arc::default(), clock: Arc::clone(clock) };
+        std::fs::create_dir_all(&evidence)
+            .map_err(machine(&format!("make the folder {}", evidence.display())))?;
+        let shared = Shared {
+            board: Board::default(),
+            views: Arc::default(),
+            clock: Arc::clone(clock),
+        };
         let mut crew = Crew::new(shared.board.clone(), Stop::new());
         let (reports, to_incident) = link("incident", REPORTS, Arc::clone(clock));
         let (notices, to_news) = link("news", NOTICES, Arc::clone(clock));
         shared.board.show(reports.stats());
         shared.board.show(notices.stats());
         let incident_desk = desk.clone();
-        crew.spawn("incident", move |_, stats| keep_desk(&incident_desk, &to_incident, || stats.item()))
-            .map_err(machine("start a thread"))?;
+        crew.spawn("incident", move |_, stats| {
+            keep_desk(&incident_desk, &to_incident, || stats.item())
+        })
+        .map_err(machine("start a thread"))?;
         let (news_shared, news_desk) = (shared.clone(), desk.clone());
         let maker = EventMaker::new(site, None);
-        crew.spawn("news", move |_, _| tell_news(&to_news, &news_shared, &news_desk, &maker))
-            .map_err(machine("start a thread"))?;
+        crew.spawn("news", move |_, _| {
+            tell_news(&to_news, &news_shared, &news_desk, &maker)
+        })
+        .map_err(machine("start a thread"))?;
         let inference = Inference::start(&mut crew, &shared.board, model, runtime, settings, clock)?;
         Ok(Self {
             shared,
@@ -189,7 +202,14 @@ impl Service {
         let id = plan.source.id().clone();
         self.remove(&id);
         let crew = self.start_source(&plan)?;
-        self.sources.insert(id, Running { plan, crew, again_at: None });
+        self.sources.insert(
+            id,
+            Running {
+                plan,
+                crew,
+                again_at: None,
+            },
+        );
         Ok(())
     }
 
@@ -199,7 +219,11 @@ impl Service {
             running.crew.stop().request();
             let _endings = running.crew.join();
             self.shared.board.remove(&format!("{id}/"));
-            self.shared.views.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+            self.shared
+                .views
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(id);
         }
     }
 
@@ -210,8 +234,11 @@ impl Service {
     }
 
     fn start_source(&self, plan: &LivePlan) -> Result<Crew, ServiceError> {
-        let (Some(inference), Some(reports), Some(notices)) = (&self.inference, &self.reports, &self.notices) else {
-            return Err(machine("start a source")(std::io::Error::other("the service is leaving")));
+        let (Some(inference), Some(reports), Some(notices)) = (&self.inference, &self.reports, &self.notices)
+        else {
+            return Err(machine("start a source")(std::io::Error::other(
+                "the service is leaving",
+            )));
         };
         let id = plan.source.id().clone();
         // A stop of this source alone: its own request, not that of the shared threads.
@@ -234,9 +261,21 @@ impl Service {
         self.shared.board.show(judged.stats());
         self.shared.board.show(located.stats());
         let failed = || machine("start a thread");
-        crew.stage(format!("{id}/report"), reporter, to_report, reports.clone()).map_err(failed())?;
-        crew.stage(format!("{id}/locate"), Locator::new((plan.locate)()), to_locate, located).map_err(failed())?;
-        let threshold = plan.source.verify.smoke.patrol.min(plan.source.verify.flame.patrol);
+        crew.stage(format!("{id}/report"), reporter, to_report, reports.clone())
+            .map_err(failed())?;
+        crew.stage(
+            format!("{id}/locate"),
+            Locator::new((plan.locate)()),
+            to_locate,
+            located,
+        )
+        .map_err(failed())?;
+        let threshold = plan
+            .source
+            .verify
+            .smoke
+            .patrol
+            .min(plan.source.verify.flame.patrol);
         let mut policy = DutyPolicy::new(DutySettings {
             floor: plan.source.duty,
             hint_score: threshold * HINT_SHARE,
@@ -254,7 +293,10 @@ impl Service {
                     info!(source = %duty_id, duty = %level, "duty level moved");
                 }
                 // The rest of the chain is only asked where there is something to tell, or a clip to finish.
-                let is_of_interest = frame.tracks.iter().any(|(_, verdict)| verdict.decision == Decision::Fire)
+                let is_of_interest = frame
+                    .tracks
+                    .iter()
+                    .any(|(_, verdict)| verdict.decision == Decision::Fire)
                     || frame.meta.sequence.is_multiple_of(16);
                 !is_of_interest || judged.send(frame).is_ok()
             }),
@@ -273,7 +315,9 @@ impl Service {
         )
         .map_err(failed())?;
         let mut views = self.shared.views.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = views.get(&id).map_or((0, 0), |view| (view.rebuilt, view.duty_moves));
+        let before = views
+            .get(&id)
+            .map_or((0, 0), |view| (view.rebuilt, view.duty_moves));
         views.insert(
             id,
             SourceView {
@@ -300,11 +344,15 @@ impl Service {
         let broken: Vec<SourceId> = self
             .sources
             .iter()
-            .filter(|(_, running)| running.plan.source.spec.liveness == Liveness::Live && running.crew.wait(Duration::ZERO))
+            .filter(|(_, running)| {
+                running.plan.source.spec.liveness == Liveness::Live && running.crew.wait(Duration::ZERO)
+            })
             .map(|(id, _)| id.clone())
             .collect();
         for id in broken {
-            let Some(mut running) = self.sources.remove(&id) else { continue };
+            let Some(mut running) = self.sources.remove(&id) else {
+                continue;
+            };
             match running.again_at {
                 None => {
                     running.crew.stop().request();
@@ -324,7 +372,14 @@ impl Service {
                     });
                     match self.start_source(&running.plan) {
                         Ok(crew) => {
-                            self.sources.insert(id, Running { plan: running.plan, crew, again_at: None });
+                            self.sources.insert(
+                                id,
+                                Running {
+                                    plan: running.plan,
+                                    crew,
+                                    again_at: None,
+                                },
+                            );
                         }
                         Err(why) => error!(source = %id, %why, "the source could not be started again"),
                     }
@@ -399,7 +454,12 @@ fn tell_news(news: &LinkReceiver<Notice>, shared: &Shared, desk: &IncidentDesk, 
                     view.since = now;
                     view.detail.clone_from(&detail);
                 });
-                let status = SourceStatus { source: id, state: change.to, since: now, detail };
+                let status = SourceStatus {
+                    source: id,
+                    state: change.to,
+                    since: now,
+                    detail,
+                };
                 if let Some(event) = maker.source(ids.next(now), status)
                     && let Err(why) = desk.store().enqueue(&event, now)
                 {

@@ -19,7 +19,13 @@ const THUMBNAIL: u32 = 480;
 /// Keeps evidence files.
 pub trait EvidenceKeeper: Send {
     /// Writes a file into the evidence folder; `None` where it could not be written, which is logged there.
-    fn keep(&mut self, kind: EvidenceKind, name: &str, bytes: &[u8], captured: CaptureTime) -> Option<Evidence>;
+    fn keep(
+        &mut self,
+        kind: EvidenceKind,
+        name: &str,
+        bytes: &[u8],
+        captured: CaptureTime,
+    ) -> Option<Evidence>;
 
     /// Begins a clip around `alarm`.
     fn begin_clip(&mut self, name: &str, track: TrackId, alarm: MediaTime, captured: CaptureTime);
@@ -56,7 +62,11 @@ impl Reporter {
     /// Makes a reporter for one source.
     #[must_use]
     pub fn new(settings: ReportSettings, keeper: Box<dyn EvidenceKeeper>) -> Self {
-        Self { settings, keeper, reported: BTreeMap::new() }
+        Self {
+            settings,
+            keeper,
+            reported: BTreeMap::new(),
+        }
     }
 
     /// Returns when something at `pts` was taken, from when the frame of `frame` was.
@@ -66,22 +76,41 @@ impl Reporter {
             clock: CaptureClock::Container,
             sigma_s: 3600.0,
         });
-        CaptureTime { at: of_frame.at - frame.meta.pts.since(pts), ..of_frame }
+        CaptureTime {
+            at: of_frame.at - frame.meta.pts.since(pts),
+            ..of_frame
+        }
     }
 
     fn snapshots(&mut self, frame: &JudgedFrame, track: &Track) -> Vec<Evidence> {
         let captured = self.captured(frame, frame.meta.pts);
         let stamp = captured.at.strftime("%Y%m%dT%H%M%S").to_string();
-        let name = format!("{}-{stamp}-{}-{}", file_word(self.settings.source.as_str()), track.id, track.class);
+        let name = format!(
+            "{}-{stamp}-{}-{}",
+            file_word(self.settings.source.as_str()),
+            track.id,
+            track.class
+        );
         let boxes = Annotation::of(frame);
         let mut evidence = Vec::new();
         if let Some(jpeg) = snapshot_jpeg(&frame.picture, &boxes) {
-            evidence.extend(self.keeper.keep(EvidenceKind::Snapshot, &format!("{name}.jpg"), &jpeg, captured));
+            evidence.extend(self.keeper.keep(
+                EvidenceKind::Snapshot,
+                &format!("{name}.jpg"),
+                &jpeg,
+                captured,
+            ));
         }
         if let Some(jpeg) = thumbnail_jpeg(&frame.picture, &boxes, THUMBNAIL) {
-            evidence.extend(self.keeper.keep(EvidenceKind::Thumbnail, &format!("{name}-small.jpg"), &jpeg, captured));
+            evidence.extend(self.keeper.keep(
+                EvidenceKind::Thumbnail,
+                &format!("{name}-small.jpg"),
+                &jpeg,
+                captured,
+            ));
         }
-        self.keeper.begin_clip(&format!("{name}.mp4"), track.id, frame.meta.pts, captured);
+        self.keeper
+            .begin_clip(&format!("{name}.mp4"), track.id, frame.meta.pts, captured);
         evidence
     }
 
@@ -94,14 +123,17 @@ impl Reporter {
                 continue;
             }
             let is_first = !self.reported.contains_key(&track.id);
-            let is_due = self
-                .reported
-                .get(&track.id)
-                .is_none_or(|(last, _)| pts.since(*last) >= self.settings.every || track.phase == TrackPhase::Ended);
+            let is_due = self.reported.get(&track.id).is_none_or(|(last, _)| {
+                pts.since(*last) >= self.settings.every || track.phase == TrackPhase::Ended
+            });
             if !is_due {
                 continue;
             }
-            let evidence = if is_first { self.snapshots(frame, track) } else { Vec::new() };
+            let evidence = if is_first {
+                self.snapshots(frame, track)
+            } else {
+                Vec::new()
+            };
             let report = TrackReport {
                 source: self.settings.source.clone(),
                 liveness: self.settings.liveness,
@@ -121,17 +153,30 @@ impl Reporter {
                 model: self.settings.model.clone(),
             };
             emit(report.clone());
-            self.reported.insert(track.id, (pts, TrackReport { evidence: Vec::new(), ..report }));
+            self.reported.insert(
+                track.id,
+                (
+                    pts,
+                    TrackReport {
+                        evidence: Vec::new(),
+                        ..report
+                    },
+                ),
+            );
         }
         self.hand_on_clips(emit);
-        self.reported.retain(|_, (last, _)| pts.since(*last) < Duration::from_mins(10));
+        self.reported
+            .retain(|_, (last, _)| pts.since(*last) < Duration::from_mins(10));
     }
 
     /// Reports the clips that were cut meanwhile.
     fn hand_on_clips(&mut self, emit: &mut dyn FnMut(TrackReport)) {
         for (track, clip) in self.keeper.clips() {
             if let Some((_, report)) = self.reported.get(&track) {
-                emit(TrackReport { evidence: vec![clip], ..report.clone() });
+                emit(TrackReport {
+                    evidence: vec![clip],
+                    ..report.clone()
+                });
             }
         }
     }
@@ -139,7 +184,15 @@ impl Reporter {
 
 /// Replaces what does not belong into a file name.
 pub(crate) fn file_word(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_ascii_alphanumeric() || "._-".contains(letter) { letter } else { '_' }).collect()
+    text.chars()
+        .map(|letter| {
+            if letter.is_ascii_alphanumeric() || "._-".contains(letter) {
+                letter
+            } else {
+                '_'
+            }
+        })
+        .collect()
 }
 
 impl Stage for Reporter {

@@ -6,7 +6,9 @@ mod api;
 mod architecture;
 mod dispatch_brokers;
 mod dispatch_rig;
+mod dispatch_schema;
 mod dispatch_sinks;
+mod dispatch_store;
 #[cfg(feature = "video")]
 mod faults;
 mod fixtures;
