@@ -96,7 +96,7 @@ impl MavlinkReader {
         let mut at = 0;
         loop {
             let rest = self.pending.get(at..).unwrap_or_default();
-            let found = next_frame(rest, Framing::Stream);
+            let found = next_frame(rest, Framing::Stream, true);
             self.bad_checksums += found.bad_checksums;
             self.skipped_bytes += found.skipped as u64;
             at += found.skipped;
@@ -127,7 +127,7 @@ pub fn parse(bytes: &[u8]) -> TelemetryLog {
     let mut parts: Vec<TelemetrySample> = Vec::new();
     let mut at = 0;
     while let Some(rest) = bytes.get(at..) {
-        let found = next_frame(rest, framing);
+        let found = next_frame(rest, framing, false);
         log.bad_checksums += found.bad_checksums;
         log.skipped_bytes += found.skipped as u64;
         at += found.skipped;
@@ -164,7 +164,7 @@ pub fn parse(bytes: &[u8]) -> TelemetryLog {
 fn first_vehicle(bytes: &[u8], framing: Framing) -> Option<u8> {
     let mut at = 0;
     loop {
-        let found = next_frame(bytes.get(at..)?, framing);
+        let found = next_frame(bytes.get(at..)?, framing, false);
         let frame = found.frame?;
         if matches!(
             Message::read(frame.id, frame.payload),
