@@ -163,7 +163,7 @@ impl PacketBuilder {
             79 => self.packet.north_mps = mapped_signed::<2>(value, 327.0)?,
             80 => self.packet.east_mps = mapped_signed::<2>(value, 327.0)?,
             82..=89 => {
-                let half = if tag % 2 == 0 { 90.0 } else { 180.0 };
+                let half = if tag.is_multiple_of(2) { 90.0 } else { 180.0 };
                 set(
                     &mut self.packet.corners,
                     tag - 82,
@@ -179,17 +179,11 @@ impl PacketBuilder {
                 }
             }
             136 => {
-                self.packet.leap_seconds = Some(i32::from_be_bytes(match value {
-                    [a] => [if a & 0x80 == 0 { 0 } else { 0xFF }; 3]
-                        .iter()
-                        .chain([a])
-                        .copied()
-                        .collect::<Vec<u8>>()
-                        .try_into()
-                        .map_err(|_: Vec<u8>| ())?,
-                    [a, b, c, d] => [*a, *b, *c, *d],
+                self.packet.leap_seconds = Some(match *value {
+                    [only] => i32::from(only as i8),
+                    [a, b, c, d] => i32::from_be_bytes([a, b, c, d]),
                     _ => return Err(()),
-                }));
+                });
             }
             _ => {}
         }
@@ -218,7 +212,7 @@ fn sum(base: Option<f64>, offset: Option<f64>) -> Option<f64> {
 #[inline]
 fn set(corners: &mut [LatLon; 4], index: u32, value: Option<f64>) {
     if let Some(corner) = corners.get_mut(index as usize / 2) {
-        if index % 2 == 0 {
+        if index.is_multiple_of(2) {
             corner.0 = value;
         } else {
             corner.1 = value;

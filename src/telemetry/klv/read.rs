@@ -97,13 +97,12 @@ fn read_items(value: &[u8], packet: &mut PacketBuilder) -> Option<(usize, u16)> 
     let mut at = 0;
     while let Some(rest) = value.get(at..).filter(|rest| !rest.is_empty()) {
         // Nearly every item has a tag and a length of one byte each.
-        let (tag, length, header) = match rest {
-            [tag @ 0..0x80, length @ 0..0x80, ..] => (u32::from(*tag), usize::from(*length), 2),
-            _ => {
-                let (tag, tag_bytes) = ber::tag(rest)?;
-                let (length, length_bytes) = ber::length(rest.get(tag_bytes..)?)?;
-                (tag, length, tag_bytes + length_bytes)
-            }
+        let (tag, length, header) = if let [tag @ 0..0x80, length @ 0..0x80, ..] = rest {
+            (u32::from(*tag), usize::from(*length), 2)
+        } else {
+            let (tag, tag_bytes) = ber::tag(rest)?;
+            let (length, length_bytes) = ber::length(rest.get(tag_bytes..)?)?;
+            (tag, length, tag_bytes + length_bytes)
         };
         let start = at + header;
         let Some(item) = value.get(start..start.checked_add(length)?) else {

@@ -54,7 +54,7 @@ impl VehicleState {
             self.boot_to_unix_s = Some((unix_s - boot_s, true));
             return None;
         }
-        let boot_s = message.boot_s()?;
+        let boot_s = message.boot_s();
         if let Some(received_s) = received_unix_s.filter(|_| boot_s.is_finite()) {
             // A message arrives no earlier than it was sent: the smallest difference is the nearest to the truth.
             let difference_s = received_s - boot_s;
@@ -121,9 +121,11 @@ impl MavlinkReader {
 pub fn parse(bytes: &[u8]) -> TelemetryLog {
     let framing = Framing::of(bytes);
     let mut log = TelemetryLog::new("mavlink", LogTime::Boot);
-    let mut state = VehicleState::default();
     // The vehicle is known once it says where it is; messages before that are read with the same vehicle in mind.
-    state.system = first_vehicle(bytes, framing);
+    let mut state = VehicleState {
+        system: first_vehicle(bytes, framing),
+        ..VehicleState::default()
+    };
     let mut parts: Vec<TelemetrySample> = Vec::new();
     let mut at = 0;
     while let Some(rest) = bytes.get(at..) {
