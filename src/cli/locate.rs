@@ -103,7 +103,7 @@ pub struct LocateArgs {
     #[arg(long, value_parser = pixel, default_value = "center", allow_hyphen_values = true)]
     pixel: Pixel,
 
-    /// Terrain: Copernicus or other GeoTIFF, SRTM .hgt. May be given several times.
+    /// Terrain: Copernicus or other `GeoTIFF`, SRTM .hgt. May be given several times.
     #[arg(long, value_name = "FILE")]
     dem: Vec<PathBuf>,
 
