@@ -218,10 +218,10 @@ fn answer(outcome: Result<ActAnswer, Problem>) -> Answer {
 
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
-        if !self.status.is_success() {
-            if let Ok(problem) = serde_json::from_str::<Problem>(&self.body) {
-                return problem.into_response();
-            }
+        if !self.status.is_success()
+            && let Ok(problem) = serde_json::from_str::<Problem>(&self.body)
+        {
+            return problem.into_response();
         }
         let revision = serde_json::from_str::<ActAnswer>(&self.body)
             .map(|answer| answer.incident.revision)
@@ -424,7 +424,7 @@ fn parse_query(query: &str) -> Result<IncidentFilter, Problem> {
             "drill" => filter.drill = Some(truth()?),
             "late" => filter.late = Some(truth()?),
             "after" => {
-                filter.after = Some(parse_mark(&value).ok_or_else(|| wrong("after", "`next` of a page"))?)
+                filter.after = Some(parse_mark(&value).ok_or_else(|| wrong("after", "`next` of a page"))?);
             }
             "limit" => {
                 filter.limit = value

@@ -1,4 +1,4 @@
-//! The documents of the interfaces: OpenAPI of the HTTP API, AsyncAPI of the events. Both are made from the code.
+//! The documents of the interfaces: OpenAPI of the HTTP API, `AsyncAPI` of the events. Both are made from the code.
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -75,7 +75,7 @@ fn add<T: JsonSchema>(generator: &mut SchemaGenerator) {
     drop(generator.subschema_for::<T>());
 }
 
-/// Returns the AsyncAPI document of the events.
+/// Returns the `AsyncAPI` document of the events.
 #[must_use]
 pub fn asyncapi() -> Value {
     let mut generator = SchemaSettings::draft2020_12()

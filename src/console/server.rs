@@ -172,7 +172,7 @@ pub fn start(
     let handle = Handle::new();
     let service = router(shared).into_make_service_with_connect_info::<SocketAddr>();
     let serving = handle.clone();
-    let _inside = runtime.enter();
+    let inside = runtime.enter();
     let task = match tls {
         None => {
             let server = axum_server::from_tcp(listener).map_err(bind)?;
@@ -190,7 +190,7 @@ pub fn start(
             runtime.spawn(async move { report(server.serve(service).await) })
         }
     };
-    drop(_inside);
+    drop(inside);
     tracing::info!(%address, tls = config.tls.is_some(), tokens = config.tokens.len(), "HTTP interface is open");
     Ok(Console {
         address,

@@ -49,17 +49,16 @@ pub(crate) async fn events(
                 "close another stream of events first",
             )
         })?;
-    let after = match headers.get("last-event-id") {
-        Some(value) => value
+    let after = if let Some(value) = headers.get("last-event-id") {
+        value
             .to_str()
             .ok()
             .and_then(|text| text.parse().ok())
             .filter(|seq| *seq >= 0)
-            .ok_or_else(|| Problem::bad_request("Last-Event-ID must be the id of an event"))?,
-        None => {
-            let store = shared.desk.store().clone();
-            blocking(move || store.newest_event()).await?
-        }
+            .ok_or_else(|| Problem::bad_request("Last-Event-ID must be the id of an event"))?
+    } else {
+        let store = shared.desk.store().clone();
+        blocking(move || store.newest_event()).await?
     };
     let listener = Listener {
         enqueued: shared.enqueued.clone(),
@@ -110,7 +109,7 @@ impl Listener {
                 }
                 Ok(_nothing) => {}
                 Err(problem) => {
-                    tracing::warn!(detail = problem.detail, "events could not be read for a listener")
+                    tracing::warn!(detail = problem.detail, "events could not be read for a listener");
                 }
             }
             tokio::select! {

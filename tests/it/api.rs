@@ -1,5 +1,6 @@
 //! The HTTP interface as its users see it.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -55,11 +56,11 @@ fn tokens() -> String {
 }
 
 impl House {
-    async fn open(more: &str) -> Self {
-        Self::open_with(&format!("listen = '127.0.0.1:0'\n{more}\n{}", tokens()), None).await
+    fn open(more: &str) -> Self {
+        Self::open_with(&format!("listen = '127.0.0.1:0'\n{more}\n{}", tokens()), None)
     }
 
-    async fn open_with(toml: &str, ca: Option<&Path>) -> Self {
+    fn open_with(toml: &str, ca: Option<&Path>) -> Self {
         install_provider();
         let folder = tempfile::tempdir().unwrap();
         let config = toml::from_str::<ConsoleConfig>(toml).unwrap();
@@ -182,7 +183,7 @@ fn id(number: u128) -> IncidentId {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_decide_who_sees_and_does_what() {
-    let house = House::open("").await;
+    let house = House::open("");
     for token in ["", "wrong", EXPIRED] {
         let (status, problem) = house.get("/api/v1/incidents", token).await;
         assert_eq!(status, StatusCode::UNAUTHORIZED, "{token:?}");
@@ -226,7 +227,7 @@ async fn tokens_decide_who_sees_and_does_what() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_incident_goes_its_way_and_illegal_stale_and_unknown_steps_change_nothing() {
-    let house = House::open("").await;
+    let house = House::open("");
     let (status, done) = house
         .act(1, OPERATOR, &json!({ "action": "confirm", "note": "看到了" }))
         .await;
@@ -283,7 +284,7 @@ async fn an_incident_goes_its_way_and_illegal_stale_and_unknown_steps_change_not
 
 #[tokio::test(flavor = "multi_thread")]
 async fn incidents_are_merged_by_hand() {
-    let house = House::open("").await;
+    let house = House::open("");
     let (status, done) = house
         .act(2, OPERATOR, &json!({ "action": "merge", "into": id(1) }))
         .await;
@@ -298,7 +299,7 @@ async fn incidents_are_merged_by_hand() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_key_gets_the_same_answer_and_acts_once() {
-    let house = House::open("").await;
+    let house = House::open("");
     let path = format!("/api/v1/incidents/{}/acts", id(1));
     let send = async |key: &str, body: Value| {
         let request = house
@@ -324,7 +325,7 @@ async fn the_same_key_gets_the_same_answer_and_acts_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn etags_spare_what_has_not_changed() {
-    let house = House::open("").await;
+    let house = House::open("");
     let path = format!("/api/v1/incidents/{}", id(1));
     let response = house.request(Method::GET, &path, VIEWER).send().await.unwrap();
     let tag = response.headers()["etag"].clone();
@@ -341,7 +342,7 @@ async fn etags_spare_what_has_not_changed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn evidence_is_read_in_parts_by_those_who_may_and_every_read_is_written_down() {
-    let house = House::open("").await;
+    let house = House::open("");
     let path = "/api/v1/evidence/1-thumbnail.jpg";
     let whole = house.request(Method::GET, path, VIEWER).send().await.unwrap();
     assert_eq!(whole.headers()["content-type"], "image/jpeg");
@@ -389,7 +390,7 @@ async fn evidence_is_read_in_parts_by_those_who_may_and_every_read_is_written_do
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_requests_get_clear_answers() {
-    let house = House::open("").await;
+    let house = House::open("");
     for (path, expected) in [
         ("/api/v1/incidents?state=burning", StatusCode::BAD_REQUEST),
         ("/api/v1/incidents?limit=0", StatusCode::BAD_REQUEST),
@@ -414,7 +415,7 @@ async fn bad_requests_get_clear_answers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_asks_too_often_waits_and_others_do_not() {
-    let house = House::open("requests_per_minute = 60").await;
+    let house = House::open("requests_per_minute = 60");
     let mut refused = 0;
     for _ in 0..30 {
         let (status, _) = house.get("/api/v1/sources", OPERATOR).await;
@@ -432,7 +433,7 @@ async fn who_asks_too_often_waits_and_others_do_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_stream_from_where_the_listener_left_off_and_only_of_its_area() {
-    let house = House::open("").await;
+    let house = House::open("");
     let listen = async |token: &str, after: &str| {
         let request = house
             .request(Method::GET, "/api/v1/events", token)
@@ -476,7 +477,7 @@ async fn events_stream_from_where_the_listener_left_off_and_only_of_its_area() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn health_metrics_page_and_documents_are_served() {
-    let house = House::open("").await;
+    let house = House::open("");
     let plain = async |path: &str| {
         house
             .client
@@ -527,13 +528,13 @@ async fn tls_is_served_with_the_certificate_of_the_house() {
         "listen = '127.0.0.1:0'\ntls = {{ certificate = '{certificate}', key = '{key}' }}\n{}",
         tokens()
     );
-    let house = House::open_with(&toml, Some(Path::new(&ca))).await;
+    let house = House::open_with(&toml, Some(Path::new(&ca)));
     assert_eq!(house.get("/api/v1/incidents", VIEWER).await.0, StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_tokens_another_sites_name_for_loopback_is_refused() {
-    let house = House::open_with("listen = '127.0.0.1:0'", None).await;
+    let house = House::open_with("listen = '127.0.0.1:0'", None);
     let list = format!("{}/api/v1/incidents", house.base);
     assert_eq!(
         house.client.get(&list).send().await.unwrap().status(),
@@ -545,7 +546,7 @@ async fn without_tokens_another_sites_name_for_loopback_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_public_address_without_a_token_is_refused() {
-    let house = House::open("").await;
+    let house = House::open("");
     let config = ConsoleConfig {
         listen: SocketAddr::from(([0, 0, 0, 0], 0)),
         ..ConsoleConfig::default()
@@ -561,7 +562,7 @@ async fn a_public_address_without_a_token_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_dispatch_system_reports_by_mqtt_and_wrong_reports_change_nothing() {
-    let house = House::open("").await;
+    let house = House::open("");
     let Some(broker) = Program::mosquitto(house.folder.path(), free_port(), "").await else {
         return;
     };
@@ -705,23 +706,23 @@ fn write_yaml(value: &Value, depth: usize, text: &mut String) {
                 let plain = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
                 let key = if plain { key.clone() } else { format!("{key:?}") };
                 if nested(value) {
-                    text.push_str(&format!("{indent}{key}:\n"));
+                    writeln!(text, "{indent}{key}:").unwrap();
                     write_yaml(value, depth + 1, text);
                 } else {
-                    text.push_str(&format!("{indent}{key}: {value}\n"));
+                    writeln!(text, "{indent}{key}: {value}").unwrap();
                 }
             }
         }
         Value::Array(values) => {
             for value in values {
                 if nested(value) {
-                    text.push_str(&format!("{indent}-\n"));
+                    writeln!(text, "{indent}-").unwrap();
                     write_yaml(value, depth + 1, text);
                 } else {
-                    text.push_str(&format!("{indent}- {value}\n"));
+                    writeln!(text, "{indent}- {value}").unwrap();
                 }
             }
         }
-        _ => text.push_str(&format!("{indent}{value}\n")),
+        _ => writeln!(text, "{indent}{value}").unwrap(),
     }
 }

@@ -122,7 +122,7 @@ async fn an_event_that_the_receiver_will_not_take_is_a_dead_letter_and_the_other
 #[tokio::test(flavor = "multi_thread")]
 async fn one_sink_that_hangs_delays_no_other() {
     let mut rig = Rig::new();
-    let slow = Receiver::start(|_, _| Reply::Late(Duration::from_secs(120))).await;
+    let slow = Receiver::start(|_, _| Reply::Late(Duration::from_mins(2))).await;
     let quick = Receiver::start(|_, _| Reply::With(200, "")).await;
     let mut other = webhook(&quick.url(), "");
     other.name = "quick".to_owned();

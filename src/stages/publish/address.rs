@@ -164,8 +164,9 @@ fn unwrapped(address: IpAddr) -> IpAddr {
     let segments = v6.segments();
     let tail = |high: u16, low: u16| IpAddr::V4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
     match segments {
-        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => tail(high, low),
-        [0x2002, high, low, ..] => tail(high, low),
+        [0, 0, 0, 0, 0, 0xffff, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x2002, high, low, ..] => tail(high, low),
         _ => address,
     }
 }

@@ -145,15 +145,17 @@ impl DeliveryLoop {
             stale: true,
         };
         loop {
-            if running.stale && running.lanes.is_empty() && running.has_room(self.sink.concurrency()) {
-                if let Err(error) = self.refill(&mut running).await {
-                    self.report_store_trouble(&error);
-                    running.stale = false;
-                    running.next_attempt = Some(Instant::now() + STORE_TROUBLE);
-                }
+            if running.stale
+                && running.lanes.is_empty()
+                && running.has_room(self.sink.concurrency())
+                && let Err(error) = self.refill(&mut running).await
+            {
+                self.report_store_trouble(&error);
+                running.stale = false;
+                running.next_attempt = Some(Instant::now() + STORE_TROUBLE);
             }
             self.launch(&mut running);
-            if *self.stop.borrow() && self.is_drained(&running) {
+            if *self.stop.borrow() && running.is_drained() {
                 break;
             }
             let Some(outcomes) = self.wait(&mut running).await else {
@@ -180,13 +182,6 @@ impl DeliveryLoop {
             hint = error.hint(),
             "outbox cannot be used: delivery waits"
         );
-    }
-
-    /// Returns whether the loop may end: nothing on its way, and nothing that could be sent now.
-    fn is_drained(&self, running: &Running) -> bool {
-        let nothing_to_send = running.lanes.is_empty() && !running.stale;
-        running.tasks.is_empty()
-            && (nothing_to_send || running.resume_at.is_some() || running.limiter.is_some())
     }
 
     /// Waits for whatever comes first; returns what has become of events, if that was it.
@@ -521,6 +516,12 @@ impl DeliveryLoop {
 }
 
 impl Running {
+    /// Returns whether the loop may end: nothing on its way, and nothing that could be sent now.
+    fn is_drained(&self) -> bool {
+        let nothing_to_send = self.lanes.is_empty() && !self.stale;
+        self.tasks.is_empty() && (nothing_to_send || self.resume_at.is_some() || self.limiter.is_some())
+    }
+
     fn has_room(&self, concurrency: usize) -> bool {
         self.tasks.len() < concurrency.max(1)
     }

@@ -18,7 +18,7 @@ impl Limiter {
     #[must_use]
     pub fn new(per_minute: u32, burst: u32, now: Instant) -> Self {
         Self {
-            interval: Duration::from_secs(60) / per_minute.max(1),
+            interval: Duration::from_mins(1) / per_minute.max(1),
             burst: burst.max(1),
             full_at: now,
         }

@@ -133,7 +133,7 @@ pub fn start(
         .into_iter()
         .map(|(config, sink)| (loop_options(config), config.to.kind(), sink))
         .collect();
-    start_loops(store, sinks, clock, surroundings.evidence, options.seed)
+    start_loops(store, sinks, clock, surroundings.evidence.as_ref(), options.seed)
 }
 
 /// Starts delivering to sinks that are already made, each with how its loop behaves and its kind.
@@ -141,7 +141,7 @@ pub fn start_loops(
     store: &Store,
     sinks: Vec<(LoopOptions, &'static str, Box<dyn Sink>)>,
     clock: &Arc<dyn Clock>,
-    evidence: Option<Arc<dyn EvidenceFiles>>,
+    evidence: Option<&Arc<dyn EvidenceFiles>>,
     seed: u64,
 ) -> Result<Publisher, StartError> {
     for (options, _, _) in &sinks {
@@ -163,7 +163,7 @@ pub fn start_loops(
             sink: sink.into(),
             store: store.clone(),
             clock: Arc::clone(clock),
-            evidence: evidence.clone(),
+            evidence: evidence.map(Arc::clone),
             rng: ChaCha8Rng::seed_from_u64(seed.wrapping_add(index as u64)),
             wake: Arc::clone(&wake),
             stop: stopped.clone(),

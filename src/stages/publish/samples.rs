@@ -197,6 +197,10 @@ pub fn bearing_only() -> Event {
 }
 
 /// Returns the event of a camera that gives no pictures.
+///
+/// # Panics
+///
+/// Never: that a camera is blind is told.
 #[must_use]
 pub fn blind_source() -> Event {
     let status = SourceStatus {

@@ -254,3 +254,49 @@ fn kafka(config: &KafkaConfig, surroundings: &Surroundings<'_>) -> Result<Box<dy
 fn kafka(_config: &KafkaConfig, _surroundings: &Surroundings<'_>) -> Result<Box<dyn Sink>, BuildError> {
     Err(BuildError::NotBuilt { feature: "kafka" })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Example {
+        sink: Vec<SinkConfig>,
+    }
+
+    #[test]
+    fn the_example_holds_every_kind_of_sink_and_reads_as_it_is_written() {
+        let text = include_str!("../../../deploy/examples/sinks.toml");
+        let sinks = toml::from_str::<Example>(text).unwrap().sink;
+        let mut kinds = sinks.iter().map(|sink| sink.to.kind()).collect::<Vec<_>>();
+        kinds.sort_unstable();
+        assert_eq!(
+            kinds,
+            [
+                "cap",
+                "cot",
+                "dingtalk",
+                "gb28181",
+                "json_lines",
+                "kafka",
+                "mqtt",
+                "nats",
+                "stdout",
+                "webhook",
+                "wecom"
+            ]
+        );
+        for sink in sinks {
+            let written = serde_json::to_value(&sink).unwrap();
+            assert_eq!(serde_json::from_value::<SinkConfig>(written).unwrap(), sink);
+        }
+    }
+
+    #[test]
+    fn robots_never_get_more_than_they_bear() {
+        let robot = "name = 'a'\nrate_per_minute = 100\n[to]\nkind = 'wecom'\nkey = '${KEY}'";
+        let robot = toml::from_str::<SinkConfig>(robot).unwrap();
+        assert_eq!(robot.calls_per_minute(), Some(18));
+    }
+}

@@ -74,18 +74,15 @@ impl ClientTls {
     pub fn build(&self) -> Result<ClientConfig, TlsError> {
         install_provider();
         let mut roots = RootCertStore::empty();
-        match &self.ca {
-            Some(path) => {
-                for certificate in certificates(path)? {
-                    roots.add(certificate)?;
-                }
+        if let Some(path) = &self.ca {
+            for certificate in certificates(path)? {
+                roots.add(certificate)?;
             }
-            None => {
-                let found = rustls_native_certs::load_native_certs();
-                let (added, _ignored) = roots.add_parsable_certificates(found.certs);
-                if added == 0 {
-                    return Err(TlsError::NoRoots);
-                }
+        } else {
+            let found = rustls_native_certs::load_native_certs();
+            let (added, _ignored) = roots.add_parsable_certificates(found.certs);
+            if added == 0 {
+                return Err(TlsError::NoRoots);
             }
         }
         let builder = ClientConfig::builder().with_root_certificates(roots);

@@ -23,6 +23,9 @@ impl Clock for TokioClock {
     }
 }
 
+/// When a call was taken, and which events it held: subject and sequence.
+type TakenCall = (Instant, Vec<(String, i64)>);
+
 type Answer = Box<dyn Fn(&Delivery) -> Result<(), SinkError> + Send + Sync>;
 
 /// Answers as it is told and remembers what it took, call by call.
@@ -32,7 +35,7 @@ struct Script {
     concurrency: usize,
     batch_size: usize,
     calls: AtomicU32,
-    taken: Mutex<Vec<(Instant, Vec<(String, i64)>)>>,
+    taken: Mutex<Vec<TakenCall>>,
 }
 
 impl Script {

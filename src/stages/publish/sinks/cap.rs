@@ -298,6 +298,10 @@ impl<'a> Alert<'a> {
     }
 
     /// Returns the alert as XML, its elements in the order of the schema.
+    ///
+    /// # Panics
+    ///
+    /// Never: writing into memory does not fail.
     #[must_use]
     pub fn to_xml(&self) -> String {
         let mut writer = Writer::new_with_indent(Vec::new(), b' ', 2);

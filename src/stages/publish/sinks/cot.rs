@@ -228,16 +228,20 @@ impl Sink for Cot {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
-            if let Some(mut stream) = self.stream.lock().await.take() {
-                if let Err(error) = stream.shutdown().await {
-                    tracing::debug!(%error, "TAK connection was not closed cleanly");
-                }
+            if let Some(mut stream) = self.stream.lock().await.take()
+                && let Err(error) = stream.shutdown().await
+            {
+                tracing::debug!(%error, "TAK connection was not closed cleanly");
             }
         })
     }
 }
 
 /// Writes an event as XML; nothing when it has no point.
+///
+/// # Panics
+///
+/// Never: writing into memory does not fail.
 #[must_use]
 pub fn to_xml(event: &Event, now: Timestamp, stale: SignedDuration, language: Language) -> Option<String> {
     let feature = event.incident()?;

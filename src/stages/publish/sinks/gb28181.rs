@@ -121,6 +121,10 @@ impl Sink for Gb28181 {
 }
 
 /// Writes an event as an alarm notification.
+///
+/// # Panics
+///
+/// Never: writing into memory does not fail.
 #[must_use]
 pub fn to_xml(event: &Event, device_id: &str, serial: u32) -> String {
     let mut writer = Writer::new_with_indent(Vec::new(), b' ', 0);

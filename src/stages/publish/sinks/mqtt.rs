@@ -171,10 +171,10 @@ impl Mqtt {
     /// Returns the living connection, or makes one and waits until the broker has taken our status.
     async fn link(&self) -> Result<Arc<Link>, SinkError> {
         let mut slot = self.link.lock().await;
-        if let Some(link) = slot.as_ref() {
-            if link.ended.borrow().is_none() {
-                return Ok(Arc::clone(link));
-            }
+        if let Some(link) = slot.as_ref()
+            && link.ended.borrow().is_none()
+        {
+            return Ok(Arc::clone(link));
         }
         let (client, events) = AsyncClient::new(self.options.clone(), 64);
         let link = Arc::new(Link {

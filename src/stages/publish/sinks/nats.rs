@@ -305,10 +305,10 @@ impl Sink for Nats {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
-            if let Some(link) = self.link.lock().await.take() {
-                if let Err(error) = link.client.drain().await {
-                    tracing::debug!(%error, "NATS connection was not drained");
-                }
+            if let Some(link) = self.link.lock().await.take()
+                && let Err(error) = link.client.drain().await
+            {
+                tracing::debug!(%error, "NATS connection was not drained");
             }
         })
     }

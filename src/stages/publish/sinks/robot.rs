@@ -239,7 +239,11 @@ fn entry(event: &Event, message: &MessageConfig) -> String {
             Language::Zh => "查看",
             Language::En => "open",
         };
-        entry.push_str(&format!(" [{word}]({link})"));
+        entry.push_str(" [");
+        entry.push_str(word);
+        entry.push_str("](");
+        entry.push_str(&link);
+        entry.push(')');
     }
     let thumbnail = told
         .evidence
@@ -247,7 +251,9 @@ fn entry(event: &Event, message: &MessageConfig) -> String {
         .rev()
         .find(|file| file.kind == EvidenceKind::Thumbnail && file.uri.starts_with("http"));
     if let Some(thumbnail) = thumbnail.filter(|_| message.thumbnail) {
-        entry.push_str(&format!("\n  ![]({})", thumbnail.uri));
+        entry.push_str("\n  ![](");
+        entry.push_str(&thumbnail.uri);
+        entry.push(')');
     }
     entry.push('\n');
     entry
@@ -258,8 +264,7 @@ fn escape(text: &str) -> String {
     wording::clean(text)
         .chars()
         .map(|c| match c {
-            '[' | ']' | '(' | ')' | '*' | '_' | '`' | '#' | '<' | '>' | '!' | '\\' | '@' => ' ',
-            '\n' | '\t' => ' ',
+            '[' | ']' | '(' | ')' | '*' | '_' | '`' | '#' | '<' | '>' | '!' | '\\' | '@' | '\n' | '\t' => ' ',
             other => other,
         })
         .collect()
@@ -388,7 +393,11 @@ mod tests {
     #[test]
     fn the_thumbnail_is_shown_only_when_asked_for_and_never_the_whole_picture() {
         let event = samples::confirmed();
-        let (_title, text) = digest(&[event.clone()], &MessageConfig::default(), WECOM_BYTES);
+        let (_title, text) = digest(
+            std::slice::from_ref(&event),
+            &MessageConfig::default(),
+            WECOM_BYTES,
+        );
         assert!(!text.contains("!["));
         let message = MessageConfig {
             thumbnail: true,
