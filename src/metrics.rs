@@ -14,20 +14,27 @@ fn head(text: &mut String, name: &str, kind: &str, help: &str) {
 }
 
 fn escaped(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', " ")
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', " ")
 }
 
 /// Returns resident memory of this process in bytes, by kind, as Linux tells it.
 fn memory() -> Vec<(&'static str, u64)> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    [("anonymous", "RssAnon:"), ("file", "RssFile:"), ("shared", "RssShmem:")]
-        .into_iter()
-        .filter_map(|(kind, key)| {
-            let line = status.lines().find(|line| line.starts_with(key))?;
-            let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-            Some((kind, kib * 1024))
-        })
-        .collect()
+    [
+        ("anonymous", "RssAnon:"),
+        ("file", "RssFile:"),
+        ("shared", "RssShmem:"),
+    ]
+    .into_iter()
+    .filter_map(|(kind, key)| {
+        let line = status.lines().find(|line| line.starts_with(key))?;
+        let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+        Some((kind, kib * 1024))
+    })
+    .collect()
 }
 
 /// Writes all metrics.
@@ -35,7 +42,12 @@ fn memory() -> Vec<(&'static str, u64)> {
 pub fn render(shared: &Shared) -> String {
     let mut text = String::new();
     let views = shared.views();
-    head(&mut text, "emberwatch_source_state", "gauge", "1 for the state that a source is in");
+    head(
+        &mut text,
+        "emberwatch_source_state",
+        "gauge",
+        "1 for the state that a source is in",
+    );
     for (id, view) in &views {
         for state in SourceState::ALL {
             let value = u8::from(view.state == state);
@@ -46,7 +58,12 @@ pub fn render(shared: &Shared) -> String {
             );
         }
     }
-    head(&mut text, "emberwatch_frames_total", "counter", "frames by source and what became of them");
+    head(
+        &mut text,
+        "emberwatch_frames_total",
+        "counter",
+        "frames by source and what became of them",
+    );
     for (id, view) in &views {
         let (frames, ingest) = (&view.gauges.frames, view.gauges.ingest.snapshot());
         for (fate, count) in [
@@ -66,7 +83,12 @@ pub fn render(shared: &Shared) -> String {
             );
         }
     }
-    head(&mut text, "emberwatch_frame_age_seconds", "gauge", "age of recent frames when they were judged");
+    head(
+        &mut text,
+        "emberwatch_frame_age_seconds",
+        "gauge",
+        "age of recent frames when they were judged",
+    );
     for (id, view) in &views {
         let ages = view.gauges.ages.quantiles([0.5, 0.95, 0.99]);
         for (quantile, age) in ["0.5", "0.95", "0.99"].into_iter().zip(ages) {
@@ -78,7 +100,12 @@ pub fn render(shared: &Shared) -> String {
             );
         }
     }
-    head(&mut text, "emberwatch_reconnects_total", "counter", "connections that failed, by reason");
+    head(
+        &mut text,
+        "emberwatch_reconnects_total",
+        "counter",
+        "connections that failed, by reason",
+    );
     for (id, view) in &views {
         for (reason, count) in view.gauges.ingest.snapshot().failures {
             let _written = writeln!(
@@ -88,17 +115,45 @@ pub fn render(shared: &Shared) -> String {
             );
         }
     }
-    head(&mut text, "emberwatch_duty", "gauge", "1 for the level at which a source is watched");
-    head(&mut text, "emberwatch_duty_moves_total", "counter", "moves between duty levels");
+    head(
+        &mut text,
+        "emberwatch_duty",
+        "gauge",
+        "1 for the level at which a source is watched",
+    );
+    head(
+        &mut text,
+        "emberwatch_duty_moves_total",
+        "counter",
+        "moves between duty levels",
+    );
     for (id, view) in &views {
         let (source, duty) = (escaped(id.as_str()), view.gauges.duty.effective());
         let _written = writeln!(text, "emberwatch_duty{{source=\"{source}\",duty=\"{duty}\"}} 1");
-        let _written =
-            writeln!(text, "emberwatch_duty_moves_total{{source=\"{source}\"}} {}", view.duty_moves);
+        let _written = writeln!(
+            text,
+            "emberwatch_duty_moves_total{{source=\"{source}\"}} {}",
+            view.duty_moves
+        );
     }
-    head(&mut text, "emberwatch_stage_cpu_seconds_total", "counter", "CPU time of each stage's thread");
-    head(&mut text, "emberwatch_stage_items_total", "counter", "items that each stage took");
-    head(&mut text, "emberwatch_stage_failures_total", "counter", "items that failed in each stage");
+    head(
+        &mut text,
+        "emberwatch_stage_cpu_seconds_total",
+        "counter",
+        "CPU time of each stage's thread",
+    );
+    head(
+        &mut text,
+        "emberwatch_stage_items_total",
+        "counter",
+        "items that each stage took",
+    );
+    head(
+        &mut text,
+        "emberwatch_stage_failures_total",
+        "counter",
+        "items that failed in each stage",
+    );
     for (name, stats) in shared.board.stages() {
         let name = escaped(&name);
         let _written = writeln!(
@@ -112,7 +167,12 @@ pub fn render(shared: &Shared) -> String {
         );
     }
     head(&mut text, "emberwatch_queue_depth", "gauge", "items in each link");
-    head(&mut text, "emberwatch_queue_blocked_seconds_total", "counter", "how long senders waited for each link");
+    head(
+        &mut text,
+        "emberwatch_queue_blocked_seconds_total",
+        "counter",
+        "how long senders waited for each link",
+    );
     for link in shared.board.links() {
         let name = escaped(link.name());
         let _written = writeln!(
@@ -122,7 +182,12 @@ pub fn render(shared: &Shared) -> String {
             link.blocked().as_secs_f64()
         );
     }
-    head(&mut text, "emberwatch_resident_bytes", "gauge", "resident memory by kind");
+    head(
+        &mut text,
+        "emberwatch_resident_bytes",
+        "gauge",
+        "resident memory by kind",
+    );
     for (kind, bytes) in memory() {
         let _written = writeln!(text, "emberwatch_resident_bytes{{kind=\"{kind}\"}} {bytes}");
     }

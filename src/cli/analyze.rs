@@ -228,7 +228,6 @@ pub fn run(args: &AnalyzeArgs) -> anyhow::Result<ExitCode> {
     let mut outputs = Outputs::create(
         &args.out,
         Extras {
-            snapshots: true,
             annotate: args.annotate,
         },
         &kept,

@@ -14,9 +14,9 @@ use super::run::Running;
 use crate::clock::{Clock, SystemClock};
 use crate::config::load;
 use crate::flow::incident::Incident;
-use crate::geo::ellipsoid::distance_m;
 use crate::flow::pose::Wgs84;
 use crate::flow::source::SourceState;
+use crate::geo::ellipsoid::distance_m;
 use crate::pipeline::exit::Exit;
 use crate::pipeline::runner::Crew;
 use crate::pipeline::stats::Board;
@@ -56,7 +56,10 @@ fn scenes(folder: &Path) -> anyhow::Result<Vec<WrittenScene>> {
         csv: folder.join(format!("{name}.csv")),
     };
     let all: Vec<WrittenScene> = names.into_iter().map(rendered).collect();
-    if all.iter().all(|scene| scene.video.is_file() && scene.scene.is_file()) {
+    if all
+        .iter()
+        .all(|scene| scene.video.is_file() && scene.scene.is_file())
+    {
         return Ok(all);
     }
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -91,6 +94,9 @@ fn pipeline(urls: &[(String, String, SceneRecord)]) -> String {
             "\n[[source]]\nid = \"{name}\"\nurl = \"{url}\"\nkind = \"live\"\nmount = \"{}\"\nduty = \"watch\"\nrate = 5.0\n",
             if is_fixed { "fixed" } else { "moving" }
         );
+        if !is_fixed {
+            text.push_str("telemetry = \"../drone.SRT\"\n");
+        }
         if is_fixed {
             let pose = &record.first_pose;
             let _written = write!(
@@ -126,13 +132,22 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
             .map(|stem| stem.to_string_lossy().into_owned())
             .ok_or_else(|| anyhow!("{} has no name", scene.video.display()))?;
         let served = server.serve_file(&scene.video, std::slice::from_ref(&name))?;
-        let url = served.into_iter().next().ok_or_else(|| anyhow!("{name} is not served"))?;
+        let url = served
+            .into_iter()
+            .next()
+            .ok_or_else(|| anyhow!("{name} is not served"))?;
         urls.push((name, url, record(scene)?));
     }
     let mut crew = Crew::new(Board::default(), Stop::new());
     let serving = crew.stop();
     crew.spawn("rtsp-server", move |stop, _| {
-        server.run(&|wait| if wait.is_zero() { stop.is_requested() } else { stop.wait_for(wait) });
+        server.run(&|wait| {
+            if wait.is_zero() {
+                stop.is_requested()
+            } else {
+                stop.wait_for(wait)
+            }
+        });
         Exit::Stopped
     })?;
 
@@ -146,7 +161,11 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     std::fs::write(&path, pipeline(&urls))?;
     let file = load::read(&path)?;
     let mut running = Running::start(&path, file, &clock)?;
-    println!("watching {} streams; page and metrics on http://{}", urls.len(), running.address());
+    println!(
+        "watching {} streams; page and metrics on http://{}",
+        urls.len(),
+        running.address()
+    );
 
     let began = clock.monotonic();
     let mut live_at: std::collections::BTreeMap<String, Timestamp> = std::collections::BTreeMap::new();
@@ -163,10 +182,21 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
                 });
             }
         }
-        for incident in running.desk().store().incidents(&IncidentFilter::default())?.incidents {
+        for incident in running
+            .desk()
+            .store()
+            .incidents(&IncidentFilter::default())?
+            .incidents
+        {
             let seen = told.insert(incident.id, (incident.revision, incident.state));
             if seen.map(|(_, state)| state) != Some(incident.state) {
-                println!("{}  火点 incident {}: {:?}, {}", time(incident.changed_at), short(&incident), incident.state, words(&incident));
+                println!(
+                    "{}  火点 incident {}: {:?}, {}",
+                    time(incident.changed_at),
+                    short(&incident),
+                    incident.state,
+                    words(&incident)
+                );
             }
         }
         let is_over = clock.monotonic().since(began).as_secs_f64() >= args.seconds;
@@ -174,13 +204,20 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
             break;
         }
     }
-    let incidents = running.desk().store().incidents(&IncidentFilter::default())?.incidents;
+    let incidents = running
+        .desk()
+        .store()
+        .incidents(&IncidentFilter::default())?
+        .incidents;
     table(&urls, &live_at, &incidents);
     let trouble = running.drain();
     serving.request();
     let _endings = crew.join();
     println!("events: {}", folder.join("data").join("events.jsonl").display());
-    println!("pictures and clips: {}", folder.join("data").join("evidence").display());
+    println!(
+        "pictures and clips: {}",
+        folder.join("data").join("evidence").display()
+    );
     if let Some(trouble) = trouble {
         return Err(anyhow!(trouble));
     }
@@ -193,17 +230,30 @@ fn time(at: Timestamp) -> String {
 
 fn short(incident: &Incident) -> String {
     let id = incident.id.to_string();
-    id.get(id.len().saturating_sub(6)..).unwrap_or_default().to_owned()
+    id.get(id.len().saturating_sub(6)..)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn words(incident: &Incident) -> String {
-    let sources: std::collections::BTreeSet<&str> = incident.views.iter().map(|view| view.source.as_str()).collect();
+    let sources: std::collections::BTreeSet<&str> =
+        incident.views.iter().map(|view| view.source.as_str()).collect();
     let sources: Vec<&str> = sources.into_iter().collect();
     let place = incident.position.as_ref().map_or_else(
         || "no position yet".to_owned(),
-        |position| format!("{:.5}, {:.5} ± {:.0} m", position.point.lat, position.point.lon, position.ce90_m),
+        |position| {
+            format!(
+                "{:.5}, {:.5} ± {:.0} m",
+                position.point.lat, position.point.lon, position.ce90_m
+            )
+        },
     );
-    format!("{} {:.2} by {}; {place}", incident.class, incident.confidence, sources.join(" + "))
+    format!(
+        "{} {:.2} by {}; {place}",
+        incident.class,
+        incident.confidence,
+        sources.join(" + ")
+    )
 }
 
 /// Prints what was found beside what was simulated.
@@ -212,9 +262,14 @@ fn table(
     live_at: &std::collections::BTreeMap<String, Timestamp>,
     incidents: &[Incident],
 ) {
-    println!("\n{:<12} {:<10} {:<14} {:<12} found after", "source", "live", "fire visible", "first seen");
+    println!(
+        "\n{:<12} {:<10} {:<14} {:<12} found after",
+        "source", "live", "fire visible", "first seen"
+    );
     for (name, _, record) in urls {
-        let visible = record.first_visible.map_or(DEMO_FIRE_START_S, |(_, second)| second);
+        let visible = record
+            .first_visible
+            .map_or(DEMO_FIRE_START_S, |(_, second)| second);
         let live = live_at.get(name);
         let burns = live.map(|live| *live + Duration::from_secs_f64(visible));
         let seen = incidents
@@ -228,14 +283,25 @@ fn table(
             _ => "-".to_owned(),
         };
         let or_dash = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), time);
-        println!("{name:<12} {:<10} {:<14} {:<12} {after}", or_dash(live.copied()), or_dash(burns), or_dash(seen));
+        println!(
+            "{name:<12} {:<10} {:<14} {:<12} {after}",
+            or_dash(live.copied()),
+            or_dash(burns),
+            or_dash(seen)
+        );
     }
     let truth = urls.iter().find_map(|(_, _, record)| record.fire);
-    println!("\n{:<8} {:<10} {:<10} {:<28} {:<8} off by", "incident", "opened", "state", "position", "ce90");
+    println!(
+        "\n{:<8} {:<10} {:<10} {:<28} {:<8} off by",
+        "incident", "opened", "state", "position", "ce90"
+    );
     for incident in incidents {
         let (place, ce90, off) = match (&incident.position, truth) {
             (Some(position), Some(truth)) => {
-                let fire = Wgs84 { lat: truth.lat, lon: truth.lon };
+                let fire = Wgs84 {
+                    lat: truth.lat,
+                    lon: truth.lon,
+                };
                 let off = distance_m(position.point, fire);
                 (
                     format!("{:.5}, {:.5}", position.point.lat, position.point.lon),

@@ -13,10 +13,12 @@ use tracing::{error, info, warn};
 
 use super::analyze::verify_settings;
 use super::machine;
+use crate::analysis::cases::poses_of;
 use crate::clock::{Clock, SystemClock};
 use crate::config::file::{PipelineFile, SourceSection};
 use crate::config::{load, plan};
 use crate::console::{self, Console, Hooks};
+use crate::flow::pose::PoseProvider;
 use crate::flow::source::SourceId;
 use crate::geo::{Assumptions, SensorCrop, Terrain};
 use crate::metrics;
@@ -75,22 +77,37 @@ impl Running {
         let runtime = Runtime::load()?;
         let opener: Arc<dyn Opener> = Arc::new(GstOpener::new(Arc::clone(clock))?);
         let data = plan::beside(path, &file.service.data);
-        std::fs::create_dir_all(&data).with_context(|| format!("cannot make the data folder {}", data.display()))?;
+        std::fs::create_dir_all(&data)
+            .with_context(|| format!("cannot make the data folder {}", data.display()))?;
         let store = Store::open(&data)?;
-        let book =
-            IncidentBook::new(file.incidents.clone(), Box::new(NoGrid), Box::new(WeightedFusion), Ids::random())?;
+        let book = IncidentBook::new(
+            file.incidents.clone(),
+            Box::new(NoGrid),
+            Box::new(WeightedFusion),
+            Ids::random(),
+        )?;
         let desk = IncidentDesk::open(book, store.clone(), Arc::clone(clock))?;
         let publisher = publish::start(&store, &file.sink, clock, &PublishOptions::default())?;
         let settings = InferenceSettings {
-            session: SessionOptions { provider: file.model.provider, ..SessionOptions::default() },
+            session: SessionOptions {
+                provider: file.model.provider,
+                ..SessionOptions::default()
+            },
             sessions: machine::sessions(file.model.sessions),
             bounds: BatchBounds {
                 size: file.model.batch,
                 wait: Duration::from_millis(file.model.batch_wait_ms),
             },
         };
-        let service =
-            Service::start(model.clone(), &runtime, &settings, &desk, &file.incidents.site, opener, clock)?;
+        let service = Service::start(
+            model.clone(),
+            &runtime,
+            &settings,
+            &desk,
+            &file.incidents.site,
+            opener,
+            clock,
+        )?;
         let shared = service.shared();
         let hooks = Hooks {
             metrics: {
@@ -107,8 +124,16 @@ impl Running {
             },
         };
         let console = console::start(&file.console, desk.clone(), Arc::clone(clock), hooks)?;
-        let mut running =
-            Self { service, model, publisher, console, desk, path: path.to_owned(), file, shared };
+        let mut running = Self {
+            service,
+            model,
+            publisher,
+            console,
+            desk,
+            path: path.to_owned(),
+            file,
+            shared,
+        };
         for source in running.file.source.clone() {
             running.add(&source)?;
         }
@@ -150,8 +175,12 @@ impl Running {
                 return;
             }
         };
-        let before: BTreeMap<&str, &SourceSection> =
-            self.file.source.iter().map(|source| (source.id.as_str(), source)).collect();
+        let before: BTreeMap<&str, &SourceSection> = self
+            .file
+            .source
+            .iter()
+            .map(|source| (source.id.as_str(), source))
+            .collect();
         let changed: Vec<SourceSection> = file
             .source
             .iter()
@@ -159,17 +188,22 @@ impl Running {
             .cloned()
             .collect();
         let kept: Vec<&str> = file.source.iter().map(|source| source.id.as_str()).collect();
-        let gone: Vec<String> =
-            before.keys().filter(|id| !kept.contains(id)).map(|id| (*id).to_owned()).collect();
+        let gone: Vec<String> = before
+            .keys()
+            .filter(|id| !kept.contains(id))
+            .map(|id| (*id).to_owned())
+            .collect();
         for id in &gone {
             self.service.remove(&SourceId::new(id));
         }
-        if (&file.model, &file.service, &file.console, &file.sink) != (
-            &self.file.model,
-            &self.file.service,
-            &self.file.console,
-            &self.file.sink,
-        ) {
+        if (&file.model, &file.service, &file.console, &file.sink)
+            != (
+                &self.file.model,
+                &self.file.service,
+                &self.file.console,
+                &self.file.sink,
+            )
+        {
             warn!("only sources are reloaded; the rest of the file takes effect at the next start");
         }
         self.file.source = file.source;
@@ -203,12 +237,22 @@ fn live_plan(
 ) -> anyhow::Result<LivePlan> {
     let spec = plan::spec(source, path)?;
     let verify = verify_settings(model, Some(&file.verify));
-    let camera = source.camera;
+    let fixed = source.camera.map(|camera| Arc::new(camera) as Arc<dyn PoseProvider>);
+    let poses = match &source.telemetry {
+        Some(log) => {
+            let log = plan::beside(path, log);
+            Some(poses_of(&crate::telemetry::open::open(&log, &crate::telemetry::open::Settings::default())?))
+        }
+        None => fixed,
+    };
     let locate = move || {
         // Without terrain, the ground is level at the foot of the mast.
         LocateSettings {
-            poses: camera.map(|camera| Arc::new(camera) as Arc<dyn crate::flow::pose::PoseProvider>),
-            camera: CameraChoice::FromPose { crop: SensorCrop::Whole, fallback: None },
+            poses: poses.clone(),
+            camera: CameraChoice::FromPose {
+                crop: SensorCrop::Whole,
+                fallback: None,
+            },
             terrain: Arc::new(Terrain::flat_below_camera()),
             assumptions: Assumptions::default(),
             staying: crate::geo::fuse::StayingShares::default(),
@@ -284,7 +328,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 
 /// Returns when a file was last changed; an editor that replaces it may leave it away for a moment.
 fn modified(path: &Path) -> Option<std::time::SystemTime> {
-    std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
+    std::fs::metadata(path)
+        .and_then(|metadata| metadata.modified())
+        .ok()
 }
 
 /// Tells systemd, where it started this program.

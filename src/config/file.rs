@@ -83,7 +83,10 @@ pub struct ServiceSection {
 
 impl Default for ServiceSection {
     fn default() -> Self {
-        Self { data: PathBuf::from("data"), quiet_s: 30.0 }
+        Self {
+            data: PathBuf::from("data"),
+            quiet_s: 30.0,
+        }
     }
 }
 
@@ -184,6 +187,9 @@ pub struct SourceSection {
     /// Where a fixed camera stands and looks; without it, its fires have no place on the ground.
     #[serde(default)]
     pub camera: Option<FixedCamera>,
+    /// A telemetry log that begins with the stream, relative to the pipeline file.
+    #[serde(default)]
+    pub telemetry: Option<PathBuf>,
     /// Parts of the picture in which a fire is not reported.
     #[serde(default)]
     pub mask: Vec<MaskSection>,

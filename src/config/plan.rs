@@ -19,7 +19,12 @@ const MOVING_RATE: f64 = 5.0;
 /// Adds what only the meaning shows to `problems`.
 pub(super) fn find_problems(file: &PipelineFile, path: &Path, problems: &mut Vec<Problem>) {
     if let Err(found) = file.incidents.check() {
-        problems.extend(found.0.into_iter().map(|what| Problem::new("incidents", what, "")));
+        problems.extend(
+            found
+                .0
+                .into_iter()
+                .map(|what| Problem::new("incidents", what, "")),
+        );
     }
     let mut names = BTreeSet::new();
     for (index, sink) in file.sink.iter().enumerate() {

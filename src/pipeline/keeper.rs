@@ -7,6 +7,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use tracing::error;
 
+use crate::analysis::files::hex;
 use crate::flow::report::{Evidence, EvidenceKind};
 use crate::flow::time::{CaptureTime, MediaTime};
 use crate::flow::track::TrackId;

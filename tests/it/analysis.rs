@@ -35,7 +35,9 @@ fn has_runtime() -> bool {
 
 #[test]
 fn a_house_fire_is_alerted_and_every_frame_is_accounted_for() {
-    let Some(clip) = fixture("video/house6.mp4") else { return };
+    let Some(clip) = fixture("video/house6.mp4") else {
+        return;
+    };
     if !has_runtime() {
         return;
     }
@@ -60,9 +62,10 @@ fn a_house_fire_is_alerted_and_every_frame_is_accounted_for() {
 
 #[test]
 fn car_park_and_corridor_raise_no_alarm() {
-    let (Some(cars), Some(people)) =
-        (fixture("video/car-detection.mp4"), fixture("video/one-by-one-person-detection.mp4"))
-    else {
+    let (Some(cars), Some(people)) = (
+        fixture("video/car-detection.mp4"),
+        fixture("video/one-by-one-person-detection.mp4"),
+    ) else {
         return;
     };
     if !has_runtime() {
@@ -80,13 +83,19 @@ fn car_park_and_corridor_raise_no_alarm() {
 
 #[test]
 fn the_same_recording_gives_the_same_bytes() {
-    let Some(clip) = fixture("video/house6.mp4") else { return };
+    let Some(clip) = fixture("video/house6.mp4") else {
+        return;
+    };
     if !has_runtime() {
         return;
     }
     let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     for out in [&first, &second] {
-        assert!(analyze(out.path(), &["--rate", "10", clip.to_str().unwrap()]).status.success());
+        assert!(
+            analyze(out.path(), &["--rate", "10", clip.to_str().unwrap()])
+                .status
+                .success()
+        );
     }
     for name in ["detections.jsonl", "tracks.jsonl"] {
         let read = |out: &tempfile::TempDir| std::fs::read(out.path().join(name)).unwrap();
@@ -97,7 +106,9 @@ fn the_same_recording_gives_the_same_bytes() {
 
 #[test]
 fn a_broken_recording_is_reported_and_the_rest_goes_on() {
-    let Some(clip) = fixture("video/car-detection.mp4") else { return };
+    let Some(clip) = fixture("video/car-detection.mp4") else {
+        return;
+    };
     if !has_runtime() {
         return;
     }
@@ -107,7 +118,12 @@ fn a_broken_recording_is_reported_and_the_rest_goes_on() {
     let empty = folder.path().join("empty.mp4");
     std::fs::write(&empty, "").unwrap();
     let out = folder.path().join("out");
-    let inputs = [text.to_str().unwrap(), empty.to_str().unwrap(), "missing.mp4", clip.to_str().unwrap()];
+    let inputs = [
+        text.to_str().unwrap(),
+        empty.to_str().unwrap(),
+        "missing.mp4",
+        clip.to_str().unwrap(),
+    ];
     let run = analyze(&out, &inputs);
     assert_eq!(run.status.code(), Some(1), "{run:?}");
     let summary = summary(&out);
@@ -121,7 +137,9 @@ fn a_broken_recording_is_reported_and_the_rest_goes_on() {
 
 #[test]
 fn what_is_done_is_skipped_when_resuming() {
-    let Some(clip) = fixture("video/car-detection.mp4") else { return };
+    let Some(clip) = fixture("video/car-detection.mp4") else {
+        return;
+    };
     if !has_runtime() {
         return;
     }
@@ -139,7 +157,9 @@ fn what_is_done_is_skipped_when_resuming() {
 
 #[test]
 fn a_folder_that_cannot_be_written_is_named() {
-    let Some(clip) = fixture("video/car-detection.mp4") else { return };
+    let Some(clip) = fixture("video/car-detection.mp4") else {
+        return;
+    };
     if !has_runtime() {
         return;
     }

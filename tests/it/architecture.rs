@@ -49,9 +49,10 @@ fn gstreamer_is_used_in_files_called_gst_alone() {
 
 #[test]
 fn onnx_runtime_is_used_in_files_called_ort_alone() {
-    let found = offenders(&["use ort::", "::ort::session"], |path| {
-        path.file_name().is_some_and(|name| name == "ort.rs")
-    });
+    let found = offenders(
+        &["ort::session::", "ort::inputs!", "ort::value::", "use ::ort"],
+        |path| path.file_name().is_some_and(|name| name == "ort.rs"),
+    );
     assert!(found.is_empty(), "{found:#?}");
 }
 

@@ -30,7 +30,16 @@ fn every_shipped_pipeline_loads_without_a_problem() {
 fn the_schema_names_every_section() {
     let schema = load::schema();
     let properties = schema.get("properties").unwrap();
-    for section in ["model", "service", "console", "incidents", "sink", "evidence", "verify", "source"] {
+    for section in [
+        "model",
+        "service",
+        "console",
+        "incidents",
+        "sink",
+        "evidence",
+        "verify",
+        "source",
+    ] {
         assert!(properties.get(section).is_some(), "{section}");
     }
 }

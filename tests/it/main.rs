@@ -11,9 +11,7 @@ mod configuration;
 mod dispatch_brokers;
 mod dispatch_rig;
 mod dispatch_schema;
-mod dispatch_schema;
 mod dispatch_sinks;
-mod dispatch_store;
 mod dispatch_store;
 #[cfg(feature = "video")]
 mod faults;
