@@ -30,10 +30,14 @@ fn main() -> ExitCode {
     let filter = match EnvFilter::builder().parse(&arguments.log) {
         Ok(filter) => filter,
         Err(error) => {
-            Arguments::command().error(clap::error::ErrorKind::InvalidValue, error).exit();
+            Arguments::command()
+                .error(clap::error::ErrorKind::InvalidValue, error)
+                .exit();
         }
     };
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match arguments.log_format {
         LogFormat::Text => logs.init(),
         LogFormat::Json => logs.json().init(),

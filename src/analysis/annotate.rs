@@ -18,12 +18,17 @@ impl Annotator {
     /// Begins a video; the file is made with the first frame, which gives it its size.
     #[must_use]
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), writer: None }
+        Self {
+            path: path.to_owned(),
+            writer: None,
+        }
     }
 
     /// Adds a frame; one of another size than the first is left out.
     pub fn add(&mut self, frame: &JudgedFrame) -> Result<(), OutputError> {
-        let Some(mut image) = to_rgb(&frame.picture) else { return Ok(()) };
+        let Some(mut image) = to_rgb(&frame.picture) else {
+            return Ok(());
+        };
         draw(&mut image, &Annotation::of(frame));
         let failed = |error| OutputError::new("write", &self.path, error);
         let (width, height) = image.dimensions();
@@ -42,6 +47,8 @@ impl Annotator {
     /// Ends the video.
     pub fn finish(self) -> Result<(), OutputError> {
         let path = self.path;
-        self.writer.map_or(Ok(()), |(writer, _, _)| writer.finish()).map_err(|error| OutputError::new("write", &path, error))
+        self.writer
+            .map_or(Ok(()), |(writer, _, _)| writer.finish())
+            .map_err(|error| OutputError::new("write", &path, error))
     }
 }

@@ -24,7 +24,11 @@ pub struct OutputError {
 impl OutputError {
     /// Makes an error about a file.
     pub fn new(action: &'static str, path: &Path, source: std::io::Error) -> Self {
-        Self { action, path: path.to_owned(), source }
+        Self {
+            action,
+            path: path.to_owned(),
+            source,
+        }
     }
 }
 
@@ -84,7 +88,11 @@ impl Lines {
             Ok(writer)
         };
         let writer = create().map_err(|error| OutputError::new("write", &partial, error))?;
-        Ok(Self { path, partial, writer })
+        Ok(Self {
+            path,
+            partial,
+            writer,
+        })
     }
 
     fn line(&mut self, record: &impl Serialize) -> Result<(), OutputError> {
@@ -128,7 +136,8 @@ impl Outputs {
     /// Makes the folder and begins its files; lines of an earlier run that are to be kept come first.
     pub fn create(folder: &Path, extras: Extras, kept: &super::resume::Kept) -> Result<Self, OutputError> {
         let evidence = folder.join("evidence");
-        std::fs::create_dir_all(&evidence).map_err(|error| OutputError::new("make the folder", &evidence, error))?;
+        std::fs::create_dir_all(&evidence)
+            .map_err(|error| OutputError::new("make the folder", &evidence, error))?;
         Ok(Self {
             folder: folder.to_owned(),
             detections: Lines::create(folder.join("detections.jsonl"), &kept.detections)?,
@@ -170,7 +179,9 @@ impl Outputs {
         if self.annotated.is_none() {
             self.annotated = Some(super::annotate::Annotator::new(&path));
         }
-        self.annotated.as_mut().map_or(Ok(()), |annotator| annotator.add(frame))
+        self.annotated
+            .as_mut()
+            .map_or(Ok(()), |annotator| annotator.add(frame))
     }
 
     /// Writes the picture of an alert at source size; returns caption and a small picture for the page.
@@ -184,8 +195,13 @@ impl Outputs {
         }
         let boxes = Annotation::of(frame);
         let second = frame.meta.pts.as_secs_f64();
-        let Some(jpeg) = snapshot_jpeg(&frame.picture, &boxes) else { return Ok(None) };
-        let name = format!("{}-{:08.2}s-track{}-{}.jpg", self.recording, second, track.id, track.class);
+        let Some(jpeg) = snapshot_jpeg(&frame.picture, &boxes) else {
+            return Ok(None);
+        };
+        let name = format!(
+            "{}-{:08.2}s-track{}-{}.jpg",
+            self.recording, second, track.id, track.class
+        );
         write_whole(&self.folder.join("evidence").join(&name), &jpeg)?;
         let caption = format!("{name} · {second:.1} s");
         Ok(thumbnail_jpeg(&frame.picture, &boxes, 640).map(|small| (caption, small)))
@@ -193,7 +209,9 @@ impl Outputs {
 
     /// Ends the files of the recording.
     pub fn end(&mut self) -> Result<(), OutputError> {
-        self.annotated.take().map_or(Ok(()), super::annotate::Annotator::finish)
+        self.annotated
+            .take()
+            .map_or(Ok(()), super::annotate::Annotator::finish)
     }
 
     /// Gives the files of lines their names.

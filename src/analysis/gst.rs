@@ -65,7 +65,13 @@ impl VideoWriter {
             .map_err(failed)?;
         source.set_caps(Some(&info.to_caps().map_err(failed)?));
         pipeline.set_state(gst::State::Playing).map_err(failed)?;
-        Ok(Self { pipeline, source, partial, path: path.to_owned(), last: None })
+        Ok(Self {
+            pipeline,
+            source,
+            partial,
+            path: path.to_owned(),
+            last: None,
+        })
     }
 
     /// Adds a picture; pictures come in the order of their times.
@@ -77,14 +83,19 @@ impl VideoWriter {
         // GStreamer's RGB rows are padded to four bytes.
         let stride = (width * 3).next_multiple_of(4);
         let mut bytes = vec![0; stride * height];
-        for (to, from) in bytes.chunks_exact_mut(stride).zip(image.as_raw().chunks_exact(width * 3)) {
+        for (to, from) in bytes
+            .chunks_exact_mut(stride)
+            .zip(image.as_raw().chunks_exact(width * 3))
+        {
             if let Some(row) = to.get_mut(..from.len()) {
                 row.copy_from_slice(from);
             }
         }
         let mut buffer = gst::Buffer::from_mut_slice(bytes);
         let since = pts.since(MediaTime::ZERO);
-        let period = self.last.map_or(Duration::from_millis(40), |last| pts.since(last));
+        let period = self
+            .last
+            .map_or(Duration::from_millis(40), |last| pts.since(last));
         if let Some(buffer) = buffer.get_mut() {
             buffer.set_pts(gst::ClockTime::try_from(since).ok());
             buffer.set_duration(gst::ClockTime::try_from(period).ok());
@@ -97,7 +108,10 @@ impl VideoWriter {
     /// Writes what is left and gives the file its name.
     pub(super) fn finish(self) -> std::io::Result<()> {
         self.source.end_of_stream().map_err(failed)?;
-        let bus = self.pipeline.bus().ok_or_else(|| failed("the pipeline has no bus"))?;
+        let bus = self
+            .pipeline
+            .bus()
+            .ok_or_else(|| failed("the pipeline has no bus"))?;
         let last = bus.timed_pop_filtered(FINISH, &[gst::MessageType::Eos, gst::MessageType::Error]);
         self.pipeline.set_state(gst::State::Null).map_err(failed)?;
         match last.as_ref().map(|message| message.view()) {

@@ -96,7 +96,10 @@ impl Analyst<'_> {
         progress: &mut dyn FnMut(f64, u64),
     ) -> Result<PageInput, OutputError> {
         let shown = path.display().to_string();
-        let mut summary = InputSummary { path: shown.clone(), ..InputSummary::default() };
+        let mut summary = InputSummary {
+            path: shown.clone(),
+            ..InputSummary::default()
+        };
         let mut findings = Findings::default();
         match super::files::sha256_of(path) {
             Ok(hash) => summary.sha256 = Some(hash),
@@ -105,14 +108,24 @@ impl Analyst<'_> {
         if summary.error.is_none() {
             self.look(path, &mut summary, &mut findings, outputs, progress)?;
         }
-        findings.tracks.sort_by(|a, b| a.first_s.total_cmp(&b.first_s).then(a.track.cmp(&b.track)));
+        findings
+            .tracks
+            .sort_by(|a, b| a.first_s.total_cmp(&b.first_s).then(a.track.cmp(&b.track)));
         for track in &findings.tracks {
             outputs.track(track)?;
         }
         summary.alerts = findings.alerts.len() as u64;
         summary.first_alert_s = findings.alerts.iter().map(|(_, second)| *second).reduce(f64::min);
-        let scores = findings.scores.iter().map(|((tenth, class), score)| (*tenth as f64 / 10.0, *class, *score));
-        Ok(PageInput { scores: scores.collect(), summary, tracks: findings.tracks, pictures: findings.pictures })
+        let scores = findings
+            .scores
+            .iter()
+            .map(|((tenth, class), score)| (*tenth as f64 / 10.0, *class, *score));
+        Ok(PageInput {
+            scores: scores.collect(),
+            summary,
+            tracks: findings.tracks,
+            pictures: findings.pictures,
+        })
     }
 
     fn look(
@@ -129,7 +142,9 @@ impl Analyst<'_> {
         summary.frames_in = totals.frames_in;
         summary.frames_inferred = pass.inferred;
         summary.frames_skipped = totals.undecoded + pass.sampled_out;
-        summary.frames_lost = totals.frames_in.saturating_sub(pass.inferred + summary.frames_skipped);
+        summary.frames_lost = totals
+            .frames_in
+            .saturating_sub(pass.inferred + summary.frames_skipped);
         summary.duration_s = rounded(totals.duration.as_secs_f64(), 3);
         summary.error = pass.error;
         if totals.is_cut_short() && summary.error.is_none() {
@@ -193,12 +208,22 @@ impl Analyst<'_> {
             notices,
             tap: None,
         };
-        let started =
-            source::start(&mut crew, &board, self.inference, &plan, Arc::clone(&self.opener), &self.clock, outlets);
+        let started = source::start(
+            &mut crew,
+            &board,
+            self.inference,
+            &plan,
+            Arc::clone(&self.opener),
+            &self.clock,
+            outlets,
+        );
         let gauges = match started {
             Ok(gauges) => gauges,
             Err(error) => {
-                return Ok(Pass { error: Some(format!("cannot start a thread: {error}")), ..Pass::default() });
+                return Ok(Pass {
+                    error: Some(format!("cannot start a thread: {error}")),
+                    ..Pass::default()
+                });
             }
         };
         let mut count = 0;
@@ -235,7 +260,12 @@ impl Analyst<'_> {
 
 impl Findings {
     /// Takes in a judged frame.
-    fn take(&mut self, frame: &JudgedFrame, is_screening: bool, outputs: &mut Outputs) -> Result<(), OutputError> {
+    fn take(
+        &mut self,
+        frame: &JudgedFrame,
+        is_screening: bool,
+        outputs: &mut Outputs,
+    ) -> Result<(), OutputError> {
         let second = frame.meta.pts.as_secs_f64();
         if is_screening {
             if frame.detections.iter().any(|(seen, _)| seen.score >= HINT) {
@@ -247,7 +277,10 @@ impl Findings {
         if let Some(record) = FrameRecord::of(frame) {
             outputs.frame(&record)?;
             for seen in &record.detections {
-                let best = self.scores.entry(((second * 10.0) as u64, seen.class)).or_default();
+                let best = self
+                    .scores
+                    .entry(((second * 10.0) as u64, seen.class))
+                    .or_default();
                 *best = best.max(seen.score);
             }
         }

@@ -98,16 +98,31 @@ fn mount(text: &str) -> Result<Mount, String> {
 }
 
 /// Returns what a track must show, with the thresholds of the model's manifest.
-pub(crate) fn verify_settings(model: &Model, file: Option<&crate::config::file::VerifySection>) -> VerifySettings {
+pub(crate) fn verify_settings(
+    model: &Model,
+    file: Option<&crate::config::file::VerifySection>,
+) -> VerifySettings {
     use crate::flow::detection::Class;
     let thresholds = |class: Class| {
         let at = |duty| model.manifest().threshold(class, duty);
-        ClassThreshold { patrol: at(Duty::Patrol), watch: at(Duty::Watch), alarm: at(Duty::Alarm) }
+        ClassThreshold {
+            patrol: at(Duty::Patrol),
+            watch: at(Duty::Watch),
+            alarm: at(Duty::Alarm),
+        }
     };
-    let flat = |value: f32| ClassThreshold { patrol: value, watch: value, alarm: value };
+    let flat = |value: f32| ClassThreshold {
+        patrol: value,
+        watch: value,
+        alarm: value,
+    };
     let defaults = VerifySettings::default();
     let Some(file) = file else {
-        return VerifySettings { flame: thresholds(Class::Flame), smoke: thresholds(Class::Smoke), ..defaults };
+        return VerifySettings {
+            flame: thresholds(Class::Flame),
+            smoke: thresholds(Class::Smoke),
+            ..defaults
+        };
     };
     VerifySettings {
         flame: file.flame.map_or_else(|| thresholds(Class::Flame), flat),
@@ -140,11 +155,21 @@ fn evidence_name(path: &Path, used: &mut std::collections::BTreeMap<String, u32>
         .map(|stem| stem.to_string_lossy().into_owned())
         .unwrap_or_default()
         .chars()
-        .map(|letter| if letter.is_alphanumeric() || "._-".contains(letter) { letter } else { '_' })
+        .map(|letter| {
+            if letter.is_alphanumeric() || "._-".contains(letter) {
+                letter
+            } else {
+                '_'
+            }
+        })
         .collect();
     let count = used.entry(stem.clone()).or_default();
     *count += 1;
-    if *count == 1 { stem } else { format!("{stem}-{count}") }
+    if *count == 1 {
+        stem
+    } else {
+        format!("{stem}-{count}")
+    }
 }
 
 /// Runs the command.
@@ -152,7 +177,7 @@ fn evidence_name(path: &Path, used: &mut std::collections::BTreeMap<String, u32>
 pub fn run(args: &AnalyzeArgs) -> anyhow::Result<ExitCode> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let began = clock.monotonic();
-    let opener = Arc::new(crate::stages::ingest::gst::GstOpener::new(Arc::clone(&clock))?);
+    let opener = Arc::new(crate::stages::ingest::GstOpener::new(Arc::clone(&clock))?);
     let pipeline = args.pipeline.as_deref().map(load::read).transpose()?;
     let recordings = recordings(&args.inputs)?;
 
@@ -163,13 +188,17 @@ pub fn run(args: &AnalyzeArgs) -> anyhow::Result<ExitCode> {
         .unwrap_or_else(|| crate::config::file::ModelSection::default().name);
     let model = Model::find(&Catalogue::of_this_machine(), &name)?;
     let runtime = Runtime::load()?;
-    let provider = pipeline.as_ref().map_or_else(Default::default, |file| file.model.provider);
+    let provider = pipeline
+        .as_ref()
+        .map_or_else(Default::default, |file| file.model.provider);
     let verify = verify_settings(&model, pipeline.as_ref().map(|file| &file.verify));
     let watch = match args.rate {
         None => Rate::PerSecond(5.0),
         Some(0.0) => Rate::All,
         Some(rate) if rate.is_finite() && rate > 0.0 => Rate::PerSecond(rate),
-        Some(rate) => bail!("--rate {rate} is not a number of frames a second: write 0 for every frame, or more than 0"),
+        Some(rate) => {
+            bail!("--rate {rate} is not a number of frames a second: write 0 for every frame, or more than 0")
+        }
     };
     let alarm = if args.rate.is_some() { watch } else { Rate::All };
 
@@ -178,7 +207,10 @@ pub fn run(args: &AnalyzeArgs) -> anyhow::Result<ExitCode> {
     let board = Board::default();
     let mut crew = Crew::new(board.clone(), Stop::new());
     let settings = InferenceSettings {
-        session: SessionOptions { provider, ..SessionOptions::default() },
+        session: SessionOptions {
+            provider,
+            ..SessionOptions::default()
+        },
         sessions: machine::sessions(args.sessions),
         bounds: BatchBounds {
             size: pipeline.as_ref().map_or(1, |file| file.model.batch),
@@ -188,10 +220,19 @@ pub fn run(args: &AnalyzeArgs) -> anyhow::Result<ExitCode> {
     let inference = Inference::start(&mut crew, &board, model, &runtime, &settings, &clock)?;
     let tag = inference.tag().clone();
     let version = env!("CARGO_PKG_VERSION");
-    let kept =
-        if args.resume { Kept::read(&args.out, version, &tag.sha256) } else { Kept::default() };
-    let mut outputs =
-        Outputs::create(&args.out, Extras { snapshots: true, annotate: args.annotate }, &kept)?;
+    let kept = if args.resume {
+        Kept::read(&args.out, version, &tag.sha256)
+    } else {
+        Kept::default()
+    };
+    let mut outputs = Outputs::create(
+        &args.out,
+        Extras {
+            snapshots: true,
+            annotate: args.annotate,
+        },
+        &kept,
+    )?;
     let mut analyst = Analyst {
         inference: &inference,
         opener,
@@ -207,7 +248,11 @@ pub fn run(args: &AnalyzeArgs) -> anyhow::Result<ExitCode> {
         },
     };
     if let Some(file) = &pipeline {
-        analyst.settings.masks = file.source.iter().flat_map(crate::config::file::SourceSection::masks).collect();
+        analyst.settings.masks = file
+            .source
+            .iter()
+            .flat_map(crate::config::file::SourceSection::masks)
+            .collect();
     }
 
     let bar = progress_bar(recordings.len());
@@ -222,7 +267,10 @@ pub fn run(args: &AnalyzeArgs) -> anyhow::Result<ExitCode> {
         outputs.begin(&evidence_name(path, &mut used));
         let hash = if args.resume { sha256_of(path).ok() } else { None };
         let page = match kept.input(&shown, hash.as_deref()).filter(|_| hash.is_some()) {
-            Some(done) => PageInput { summary: done.clone(), ..PageInput::default() },
+            Some(done) => PageInput {
+                summary: done.clone(),
+                ..PageInput::default()
+            },
             None => analyst.analyse(path, &mut outputs, &mut |second, frames| {
                 bar.set_message(format!("{shown} {second:.0} s, {frames} frames"));
             })?,
@@ -243,7 +291,11 @@ pub fn run(args: &AnalyzeArgs) -> anyhow::Result<ExitCode> {
 
     let summary = Summary {
         version: version.to_owned(),
-        model: SummaryModel { name: tag.name, version: tag.version, sha256: tag.sha256 },
+        model: SummaryModel {
+            name: tag.name,
+            version: tag.version,
+            sha256: tag.sha256,
+        },
         wall_s: rounded(clock.monotonic().since(began).as_secs_f64(), 3),
         cpu_s: rounded(machine::cpu_used().as_secs_f64(), 3),
         inputs: pages.iter().map(|page| page.summary.clone()).collect(),
@@ -283,15 +335,40 @@ fn explain(page: &PageInput) {
 }
 
 fn print_table(summary: &Summary, folder: &Path) {
-    let width = summary.inputs.iter().map(|input| input.path.chars().count()).max().unwrap_or(0).max(9);
-    println!("{:width$}  {:>8}  {:>8}  {:>8}  {:>11}  incidents", "recording", "seconds", "frames", "inferred", "first alert");
+    let width = summary
+        .inputs
+        .iter()
+        .map(|input| input.path.chars().count())
+        .max()
+        .unwrap_or(0)
+        .max(9);
+    println!(
+        "{:width$}  {:>8}  {:>8}  {:>8}  {:>11}  incidents",
+        "recording", "seconds", "frames", "inferred", "first alert"
+    );
     for input in &summary.inputs {
-        let InputSummary { path, duration_s, frames_in, frames_inferred, first_alert_s, incidents, error, .. } = input;
+        let InputSummary {
+            path,
+            duration_s,
+            frames_in,
+            frames_inferred,
+            first_alert_s,
+            incidents,
+            error,
+            ..
+        } = input;
         let alert = first_alert_s.map_or_else(|| "-".to_owned(), |second| format!("{second:.1} s"));
-        println!("{path:width$}  {duration_s:>8.1}  {frames_in:>8}  {frames_inferred:>8}  {alert:>11}  {incidents}");
+        println!(
+            "{path:width$}  {duration_s:>8.1}  {frames_in:>8}  {frames_inferred:>8}  {alert:>11}  {incidents}"
+        );
         if let Some(error) = error {
             println!("{:width$}  error: {error}", "");
         }
     }
-    println!("{:.1} s, {:.1} CPU s; see {}", summary.wall_s, summary.cpu_s, folder.join("report.html").display());
+    println!(
+        "{:.1} s, {:.1} CPU s; see {}",
+        summary.wall_s,
+        summary.cpu_s,
+        folder.join("report.html").display()
+    );
 }

@@ -40,7 +40,9 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         println!("{}", serde_json::to_string_pretty(&load::schema())?);
         return Ok(ExitCode::SUCCESS);
     }
-    let Some(path) = &args.pipeline else { anyhow::bail!("no pipeline file was given") };
+    let Some(path) = &args.pipeline else {
+        anyhow::bail!("no pipeline file was given")
+    };
     let file = match load::read(path) {
         Ok(file) => file,
         Err(problems) => {
@@ -51,16 +53,30 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let mut is_sound = true;
     match Catalogue::of_this_machine().manifest(&file.model.name) {
         Ok((manifest, folder)) => {
-            println!("model     {} {} in {}", manifest.name, manifest.version, folder.display());
+            println!(
+                "model     {} {} in {}",
+                manifest.name,
+                manifest.version,
+                folder.display()
+            );
         }
         Err(error) => {
             is_sound = false;
             eprintln!("model.name: {error}");
         }
     }
-    println!("runs on   {}, batches of {}", file.model.provider, file.model.batch);
-    println!("data      {}", crate::config::plan::beside(path, &file.service.data).display());
-    println!("listens   {}", file.service.listen);
+    println!(
+        "runs on   {}, batches of {}",
+        file.model.provider, file.model.batch
+    );
+    println!(
+        "data      {}",
+        crate::config::plan::beside(path, &file.service.data).display()
+    );
+    println!("listens   {}", file.console.listen);
+    for sink in &file.sink {
+        println!("sink      {:<20} {}", sink.name, sink.to.kind());
+    }
     for source in &file.source {
         let rates = source.rates();
         println!(
@@ -71,7 +87,11 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             source.duty,
             rate(rates.watch),
             rate(rates.alarm),
-            if source.mask.is_empty() { String::new() } else { format!(", {} masks", source.mask.len()) }
+            if source.mask.is_empty() {
+                String::new()
+            } else {
+                format!(", {} masks", source.mask.len())
+            }
         );
     }
     #[cfg(feature = "video")]

@@ -37,8 +37,7 @@ pub(crate) fn stop_on_signals(stop: &Stop) -> std::io::Result<()> {
         signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&is_second))?;
         signal_hook::flag::register(signal, Arc::clone(&is_second))?;
     }
-    let mut crew =
-        crate::pipeline::runner::Crew::new(crate::pipeline::stats::Board::default(), Stop::new());
+    let mut crew = crate::pipeline::runner::Crew::new(crate::pipeline::stats::Board::default(), Stop::new());
     let stop = stop.clone();
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
     crew.spawn("signals", move |_, _| {

@@ -1,6 +1,10 @@
 //! One file per command.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program speaks to a person")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is where the program speaks to a person"
+)]
 
 use std::process::ExitCode;
 
@@ -11,13 +15,40 @@ pub(crate) mod machine;
 #[cfg(feature = "video")]
 pub mod analyze;
 
-pub mod calibrate;
+#[cfg(feature = "video")]
+pub mod run;
+
+#[cfg(feature = "video")]
+pub mod demo;
 
 pub mod check;
+
+#[cfg(feature = "video")]
+mod probe;
+
+pub mod models;
+
+pub mod dataset;
 
 pub mod locate;
 
 pub mod telemetry;
+
+pub mod calibrate;
+
+pub mod incidents;
+
+pub mod outbox;
+
+pub mod store;
+
+pub mod send_test;
+
+#[cfg(feature = "video")]
+pub mod simulate;
+
+#[cfg(feature = "video")]
+pub mod serve;
 
 /// How logs are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -34,12 +65,38 @@ pub enum Command {
     #[cfg(feature = "video")]
     /// Analyses recordings.
     Analyze(analyze::AnalyzeArgs),
+    #[cfg(feature = "video")]
+    /// Runs the service.
+    Run(run::RunArgs),
+    #[cfg(feature = "video")]
+    /// Shows the whole on a simulated patrol.
+    Demo(demo::DemoArgs),
     /// Checks a pipeline file and says what it means.
     Check(check::CheckArgs),
-    /// Says where a pixel is on the ground.
+    /// Lists, shows, verifies and measures models.
+    Models(models::ModelsArgs),
+    /// Makes training pictures of judged incidents.
+    Dataset(dataset::DatasetArgs),
+    /// Says where on the ground a pixel is, and how sure.
     Locate(locate::LocateArgs),
-    /// Looks at telemetry.
+    /// Reads telemetry of drones and cameras.
     Telemetry(telemetry::TelemetryArgs),
+    /// Finds out where a fixed camera looks.
+    Calibrate(calibrate::CalibrateArgs),
+    /// Lists, judges and reports incidents.
+    Incidents(incidents::IncidentsArgs),
+    /// Looks after events that wait to be delivered.
+    Outbox(outbox::OutboxArgs),
+    /// Verifies, backs up and exports the store.
+    Store(store::StoreArgs),
+    /// Sends a test event to a sink.
+    SendTest(send_test::SendTestArgs),
+    #[cfg(feature = "video")]
+    /// Renders a scene with a fire at a known place.
+    Simulate(simulate::SimulateArgs),
+    #[cfg(feature = "video")]
+    /// Serves recordings as RTSP streams.
+    Serve(serve::ServeArgs),
     /// Prints a completion script for a shell.
     Completions {
         /// Which shell.
@@ -52,9 +109,24 @@ pub fn run(command: Command, grammar: impl FnOnce() -> clap::Command) -> anyhow:
     match command {
         #[cfg(feature = "video")]
         Command::Analyze(args) => analyze::run(&args),
+        #[cfg(feature = "video")]
+        Command::Run(args) => self::run::run(&args),
+        #[cfg(feature = "video")]
+        Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Models(args) => models::run(&args),
+        Command::Dataset(args) => dataset::run(&args),
         Command::Locate(args) => locate::run(&args),
         Command::Telemetry(args) => telemetry::run(&args),
+        Command::Calibrate(args) => calibrate::run(&args),
+        Command::Incidents(args) => incidents::run(args),
+        Command::Outbox(args) => outbox::run(args),
+        Command::Store(args) => store::run(args),
+        Command::SendTest(args) => send_test::run(&args),
+        #[cfg(feature = "video")]
+        Command::Simulate(args) => simulate::run(args),
+        #[cfg(feature = "video")]
+        Command::Serve(args) => serve::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut grammar(), "emberwatch", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

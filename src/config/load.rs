@@ -212,7 +212,7 @@ mod tests {
             [model]
             provider = "abacus"
             batch = 0
-            [service]
+            [console]
             listen = "somewhere"
             [evidence]
             before_s = -1
@@ -238,7 +238,7 @@ mod tests {
             "colour",
             "model.provider",
             "model.batch",
-            "service.listen",
+            "console.listen",
             "evidence.before_s",
             "source[0].kind",
             "source[0].speed",

@@ -11,3 +11,5 @@ pub mod file;
 pub mod load;
 
 pub mod plan;
+
+pub mod secret;

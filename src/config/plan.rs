@@ -1,12 +1,13 @@
 //! What a pipeline file means: every value resolved, every default filled in.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::file::{MaskSection, MaskWord, PipelineFile, SourceSection};
 use super::problem::Problem;
-use crate::flow::source::Mount;
+use crate::flow::source::{Liveness, Mount, SourceId};
+use crate::stages::ingest::{Credentials, Location, SourceSpec};
 use crate::stages::sample::{Rate, Rates};
 use crate::stages::verify::mask::{Mask, MaskKind};
 
@@ -17,12 +18,18 @@ const MOVING_RATE: f64 = 5.0;
 
 /// Adds what only the meaning shows to `problems`.
 pub(super) fn find_problems(file: &PipelineFile, path: &Path, problems: &mut Vec<Problem>) {
-    if file.service.listen.parse::<SocketAddr>().is_err() {
-        problems.push(Problem::new(
-            "service.listen",
-            format!("{:?} is not an address and a port", file.service.listen),
-            "write an address such as \"127.0.0.1:8080\"",
-        ));
+    if let Err(found) = file.incidents.check() {
+        problems.extend(found.0.into_iter().map(|what| Problem::new("incidents", what, "")));
+    }
+    let mut names = BTreeSet::new();
+    for (index, sink) in file.sink.iter().enumerate() {
+        if !names.insert(sink.name.as_str()) {
+            problems.push(Problem::new(
+                format!("sink[{index}].name"),
+                format!("{:?} is used twice", sink.name),
+                "give each sink its own name",
+            ));
+        }
     }
     let mut ids = BTreeSet::new();
     for (index, source) in file.source.iter().enumerate() {
@@ -89,14 +96,14 @@ pub(super) fn find_problems(file: &PipelineFile, path: &Path, problems: &mut Vec
 }
 
 fn check_url(at: &str, url: &str, source: &SourceSection, path: &Path, problems: &mut Vec<Problem>) {
-    match crate::stages::ingest::Location::parse(url) {
+    match Location::parse(url) {
         Err(error) => problems.push(Problem::new(at, error.to_string(), "mend the address")),
         Ok((_, Some(_))) => problems.push(Problem::new(
             at,
             "the address holds a user or a password",
             "write them as user = and password = \"${NAME}\"",
         )),
-        Ok((crate::stages::ingest::Location::File(file), None)) => {
+        Ok((Location::File(file), None)) => {
             let full = beside(path, &file);
             if !full.try_exists().unwrap_or(false) {
                 problems.push(Problem::new(
@@ -105,7 +112,7 @@ fn check_url(at: &str, url: &str, source: &SourceSection, path: &Path, problems:
                     "give a path relative to the pipeline file, or an address with ://",
                 ));
             }
-            if source.kind == crate::flow::source::Liveness::Live {
+            if source.kind == Liveness::Live {
                 problems.push(Problem::new(
                     at,
                     "a file is not live",
@@ -182,4 +189,42 @@ impl MaskSection {
             corners: self.corners.iter().map(|[x, y]| (*x, *y)).collect(),
         }
     }
+}
+
+/// Returns how a source is opened.
+pub fn spec(source: &SourceSection, pipeline: &Path) -> Result<SourceSpec, Problem> {
+    let at = |field: &str| format!("source {:?}: {field}", source.id);
+    let locate = |field: &str, url: &str| {
+        let (location, _) = Location::parse(url)
+            .map_err(|error| Problem::new(at(field), error.to_string(), "mend the address"))?;
+        Ok(match location {
+            Location::File(file) => Location::File(beside(pipeline, &file)),
+            other => other,
+        })
+    };
+    let id = SourceId::new(&source.id);
+    let location = locate("url", &source.url)?;
+    let mut spec = match source.kind {
+        Liveness::Live => SourceSpec::live(id, location),
+        Liveness::Recorded => SourceSpec::recorded(id, location),
+    };
+    spec.detect = source
+        .detect_url
+        .as_deref()
+        .map(|url| locate("detect_url", url))
+        .transpose()?;
+    spec.transport = source.transport;
+    spec.latency = Duration::from_millis(source.latency_ms);
+    spec.decoder = source.decoder;
+    spec.max_staleness = Duration::from_millis(source.staleness_ms);
+    spec.key_frame_bound = Duration::from_secs_f64(source.key_frame_bound_s);
+    if let Some(user) = &source.user {
+        let user = secret(&at("user"), user, pipeline)?;
+        let password = source.password.as_deref().map_or_else(
+            || Ok(String::new()),
+            |password| secret(&at("password"), password, pipeline),
+        )?;
+        spec.credentials = Some(Credentials::new(user, password));
+    }
+    Ok(spec)
 }

@@ -152,6 +152,10 @@ pub struct ChecklistItem {
 
 /// One fire, over all sources, as it stands at one revision.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four facts that do not depend on each other"
+)]
 pub struct Incident {
     /// Never changes.
     pub id: IncidentId,

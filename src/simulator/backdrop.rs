@@ -6,7 +6,7 @@ use super::camera::Camera;
 use super::canvas::Canvas;
 use super::ground::{Ground, TILE_M, Turn};
 use super::light::{Colour, Light, mix};
-use super::noise::{Noise, smoothstep};
+use super::noise::{Noise, floor, smoothstep};
 
 /// Rays are followed at every so many pixels; places in between are interpolated.
 const SPAN: usize = 8;
@@ -131,7 +131,8 @@ impl Backdrop<'_> {
         // A flat layer of cloud, 1 unit above; it thins into the haze near the horizon.
         let (x, y) = (direction.x as f32 / (up + 0.09), direction.y as f32 / (up + 0.09));
         let (colour, cover) = self.light.cloud;
-        let puffy = self.noise.cloudy(x * 9.0, y * 9.0) * 0.65 + self.noise.cloudy(x * 25.0 + 9.0, y * 25.0) * 0.35;
+        let puffy =
+            self.noise.cloudy(x * 9.0, y * 9.0) * 0.65 + self.noise.cloudy(x * 25.0 + 9.0, y * 25.0) * 0.35;
         let edge = 0.72 - 0.45 * cover;
         let share = smoothstep(edge, edge + 0.25, puffy) * smoothstep(0.004, 0.12, up) * 0.8;
         mix(clear, colour, share)
@@ -168,7 +169,7 @@ impl Backdrop<'_> {
             let mut colour = lookup.colour(level, east_m, north_m);
             if footprint_m < 0.45 {
                 let near = 1.0 - footprint_m / 0.45;
-                let fine = self.noise.cloudy(east_m * 5.0, north_m * 5.0) - 0.5;
+                let fine = self.noise.speck(east_m * 5.0, north_m * 5.0) - 0.5;
                 let shade = 1.0 + 0.34 * near * fine;
                 colour = colour.map(|channel| channel * shade);
             }
@@ -208,10 +209,7 @@ impl<'a> Lookup<'a> {
     /// Returns the ground's colour at a place of the scene, whose origin is the fire's field.
     fn colour(&mut self, level: usize, east_m: f32, north_m: f32) -> Colour {
         let (east_m, north_m) = (east_m + self.ground.stubble.0, north_m + self.ground.stubble.1);
-        let cell = (
-            (east_m / TILE_M).floor() as i32,
-            (north_m / TILE_M).floor() as i32,
-        );
+        let cell = (floor(east_m / TILE_M), floor(north_m / TILE_M));
         if cell != self.cell {
             self.cell = cell;
             self.turn = Turn::of(self.ground.seed, cell.0, cell.1);

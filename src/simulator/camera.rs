@@ -119,8 +119,8 @@ impl Camera {
     }
 
     /// Returns the rotation and shift that take points of `scene` into the camera's own east, north, up.
-    pub(super) fn from_scene(&self, scene: &LocalFrame) -> (Matrix3<f64>, Vector3<f64>) {
-        self.frame.from_frame(scene)
+    pub(super) fn reach_from(&self, scene: &LocalFrame) -> (Matrix3<f64>, Vector3<f64>) {
+        self.frame.reach_from(scene)
     }
 
     /// Returns a direction in east, north, up as right, down, forward.

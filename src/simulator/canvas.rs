@@ -18,6 +18,16 @@ pub(super) struct Canvas {
 }
 
 impl Canvas {
+    /// Starts from a picture painted before.
+    pub(super) fn from_pixels(width: usize, height: usize, pixels: Vec<[u8; 4]>) -> Self {
+        Self {
+            width,
+            height,
+            pixels,
+            is_before_plume: false,
+        }
+    }
+
     /// Makes a black picture.
     pub(super) fn new(width: usize, height: usize) -> Self {
         Self {
@@ -206,7 +216,10 @@ mod tests {
             let picture = canvas.develop(&noise, 0.0, 0);
             for (plane, code) in codes.into_iter().enumerate() {
                 let got = sample(&picture, plane, 4, 4);
-                assert!(got.abs_diff(code) <= 1, "{colour:?} plane {plane}: {got} for {code}");
+                assert!(
+                    got.abs_diff(code) <= 1,
+                    "{colour:?} plane {plane}: {got} for {code}"
+                );
             }
         }
     }
@@ -218,7 +231,11 @@ mod tests {
             &[(4.5, 4.25), (20.0, 4.25), (20.0, 10.25), (4.5, 10.25)],
             [255.0; 3],
         );
-        let sum: f32 = canvas.pixels.iter().map(|pixel| f32::from(pixel[0]) / 255.0).sum();
+        let sum: f32 = canvas
+            .pixels
+            .iter()
+            .map(|pixel| f32::from(pixel[0]) / 255.0)
+            .sum();
         assert!((sum - 15.5 * 6.0).abs() < 0.5, "{sum}");
     }
 }

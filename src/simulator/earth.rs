@@ -47,8 +47,8 @@ impl GroundPoint {
             let (sin_lat, cos_lat) = lat.sin_cos();
             let prime_vertical_m = prime_vertical_radius_m(sin_lat);
             // Stable at every latitude, unlike p / cos(lat) - N.
-            height_m = from_axis_m * cos_lat + ecef.z * sin_lat
-                - SEMI_MAJOR_M * SEMI_MAJOR_M / prime_vertical_m;
+            height_m =
+                from_axis_m * cos_lat + ecef.z * sin_lat - SEMI_MAJOR_M * SEMI_MAJOR_M / prime_vertical_m;
             lat = (ecef.z + ECCENTRICITY_SQUARED * prime_vertical_m * sin_lat).atan2(from_axis_m);
         }
         Self {
@@ -113,7 +113,7 @@ impl LocalFrame {
     }
 
     /// Returns the rotation and shift that take points of `other` into this frame.
-    pub(super) fn from_frame(&self, other: &Self) -> (Matrix3<f64>, Vector3<f64>) {
+    pub(super) fn reach_from(&self, other: &Self) -> (Matrix3<f64>, Vector3<f64>) {
         (self.axes * other.axes.transpose(), self.local(other.origin))
     }
 

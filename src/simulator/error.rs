@@ -7,7 +7,9 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum SimulatorError {
     /// The picture size is odd, too small or too large.
-    #[error("picture size {width}x{height} cannot be rendered: expected even numbers from 64x64 to 3840x2160")]
+    #[error(
+        "picture size {width}x{height} cannot be rendered: expected even numbers from 64x64 to 3840x2160"
+    )]
     Size {
         /// Width asked for, in pixels.
         width: u32,
@@ -27,7 +29,9 @@ pub enum SimulatorError {
         high: f64,
     },
     /// The fire lies where the simulator has no ground.
-    #[error("fire at {lat} {lon} cannot be placed: expected a latitude of -85 to 85 and a longitude of -180 to 180")]
+    #[error(
+        "fire at {lat} {lon} cannot be placed: expected a latitude of -85 to 85 and a longitude of -180 to 180"
+    )]
     Fire {
         /// Latitude asked for, in degrees.
         lat: f64,
@@ -51,7 +55,7 @@ pub enum SimulatorError {
         source: serde_json::Error,
     },
     /// No encoder is there.
-    #[error("encoding {codec} needs one of the GStreamer elements {wanted}: install {package}")]
+    #[error("encoding {codec} needs one of the GStreamer elements {wanted}: install {package} ({message})")]
     NoEncoder {
         /// Which codec.
         codec: &'static str,
@@ -59,6 +63,8 @@ pub enum SimulatorError {
         wanted: &'static str,
         /// Which Debian package holds them.
         package: &'static str,
+        /// What GStreamer said.
+        message: String,
     },
     /// The encoder failed.
     #[error("encoding {} failed: {message}", path.display())]

@@ -58,7 +58,9 @@ impl Farmland {
         Self {
             texels: painter.finished(seed),
             things,
-            centre: plots.get(central).map_or((TILE_M / 2.0, TILE_M / 2.0), Plot::middle),
+            centre: plots
+                .get(central)
+                .map_or((TILE_M / 2.0, TILE_M / 2.0), Plot::middle),
         }
     }
 }
@@ -82,7 +84,10 @@ impl Plot {
     }
 
     fn middle(&self) -> (f32, f32) {
-        (f32::midpoint(self.west, self.east), f32::midpoint(self.south, self.north))
+        (
+            f32::midpoint(self.west, self.east),
+            f32::midpoint(self.south, self.north),
+        )
     }
 
     fn off_centre_m(&self) -> f32 {
@@ -204,7 +209,11 @@ impl Painter<'_> {
             [112.0, 94.0, 74.0],
             [150.0, 142.0, 98.0],
         ];
-        const STRAW: [Colour; 3] = [[184.0, 166.0, 118.0], [174.0, 154.0, 108.0], [166.0, 150.0, 110.0]];
+        const STRAW: [Colour; 3] = [
+            [184.0, 166.0, 118.0],
+            [174.0, 154.0, 108.0],
+            [166.0, 150.0, 110.0],
+        ];
         let runs_north = plot.depth() > plot.width();
         let across = if runs_north { plot.width() } else { plot.depth() };
         let start = if runs_north { plot.west } else { plot.south };
@@ -284,7 +293,11 @@ impl Painter<'_> {
                 half_east_m: dice.between(4.5, 6.8) as f32,
                 half_north_m: dice.between(3.2, 4.6) as f32,
                 eaves_m: dice.between(3.0, 6.2) as f32,
-                ridge_m: if is_flat { 0.0 } else { dice.between(1.4, 2.4) as f32 },
+                ridge_m: if is_flat {
+                    0.0
+                } else {
+                    dice.between(1.4, 2.4) as f32
+                },
                 roof: if is_flat {
                     [164.0 * shade, 162.0 * shade, 156.0 * shade]
                 } else {
@@ -393,7 +406,12 @@ impl Painter<'_> {
             match thing.kind {
                 ThingKind::Tree { height_m, .. } => {
                     let radius = height_m * 0.3;
-                    self.darken(east_m + radius * 0.3, north_m + radius * 0.5, radius * 1.1, radius);
+                    self.darken(
+                        east_m + radius * 0.3,
+                        north_m + radius * 0.5,
+                        radius * 1.1,
+                        radius,
+                    );
                 }
                 ThingKind::House {
                     half_east_m,

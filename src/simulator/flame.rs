@@ -67,7 +67,11 @@ impl Flame {
     }
 
     fn columns(&self, limit: usize) -> std::ops::Range<usize> {
-        Canvas::span(self.foot.0 - self.half_width * 1.2, self.foot.0 + self.half_width * 1.2, limit)
+        Canvas::span(
+            self.foot.0 - self.half_width * 1.2,
+            self.foot.0 + self.half_width * 1.2,
+            limit,
+        )
     }
 
     /// Returns how hot a pixel is, 0 to 1: the mean of four places in it, for flames are often small.
@@ -110,7 +114,9 @@ fn fire_colour(heat: f32) -> Colour {
         (0.8, [255.0, 216.0, 106.0]),
         (1.0, [255.0, 246.0, 200.0]),
     ];
-    let index = steps.partition_point(|step| step.0 <= heat).clamp(1, steps.len() - 1);
+    let index = steps
+        .partition_point(|step| step.0 <= heat)
+        .clamp(1, steps.len() - 1);
     let (from, to) = (steps[index - 1], steps[index]);
     mix(from.1, to.1, ((heat - from.0) / (to.0 - from.0)).clamp(0.0, 1.0))
 }

@@ -63,7 +63,11 @@ impl Flight {
             },
             SceneKind::Tower | SceneKind::TowerEast | SceneKind::TowerPan => Self {
                 azimuth_deg: first_azimuth_deg
-                    + if options.kind == SceneKind::TowerEast { 88.0 } else { 0.0 },
+                    + if options.kind == SceneKind::TowerEast {
+                        88.0
+                    } else {
+                        0.0
+                    },
                 range_m: dice.between(620.0, 860.0),
                 height_m: dice.between(32.0, 44.0),
                 aside_deg: (dice.between(-4.0, 4.0), dice.between(1.0, 2.4)),
@@ -93,6 +97,11 @@ impl Flight {
                 ..base
             },
         }
+    }
+
+    /// Returns whether the camera neither moves nor turns.
+    pub(super) fn is_still(&self) -> bool {
+        self.kind.is_fixed() && self.kind != SceneKind::TowerPan
     }
 
     /// Returns the pose at a time, in seconds; the scene's frame has its origin on the ground at its centre.
@@ -133,7 +142,11 @@ impl Flight {
                 0.25 * sine(7.0, 6.0) + 0.08 * sine(0.8, 7.0),
             ),
         };
-        let bob_m = if self.kind.is_fixed() { 0.0 } else { 0.4 * sine(9.0, 0.5) };
+        let bob_m = if self.kind.is_fixed() {
+            0.0
+        } else {
+            0.4 * sine(9.0, 0.5)
+        };
         let place = scene.at_height(east_m, north_m, ground_height_m + self.height_m + bob_m);
         CameraPose {
             lat: place.lat,
@@ -148,7 +161,7 @@ impl Flight {
 }
 
 /// Returns the direction from the fire to the first mast, degrees from north.
-fn first_azimuth_deg(seed: u64) -> f64 {
+pub(super) fn first_azimuth_deg(seed: u64) -> f64 {
     Dice::new(seed, 0x0061_7a69_6d75_7468).between(0.0, 360.0)
 }
 

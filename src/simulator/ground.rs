@@ -5,7 +5,7 @@
 
 use super::farmland::Farmland;
 use super::light::Colour;
-use super::noise::{Noise, hash};
+use super::noise::{Noise, floor, hash};
 
 /// Side of the tile, in metres.
 pub(super) const TILE_M: f32 = 1024.0;
@@ -82,14 +82,22 @@ impl Turn {
         };
         (
             if self.mirror_east { TILE_M - east_m } else { east_m },
-            if self.mirror_north { TILE_M - north_m } else { north_m },
+            if self.mirror_north {
+                TILE_M - north_m
+            } else {
+                north_m
+            },
         )
     }
 
     /// Returns where a point of the tile lies once it is laid, in metres.
     pub(super) fn out_of_tile(self, east_m: f32, north_m: f32) -> (f32, f32) {
         let east_m = if self.mirror_east { TILE_M - east_m } else { east_m };
-        let north_m = if self.mirror_north { TILE_M - north_m } else { north_m };
+        let north_m = if self.mirror_north {
+            TILE_M - north_m
+        } else {
+            north_m
+        };
         if self.swap {
             (north_m, east_m)
         } else {
@@ -134,22 +142,26 @@ impl Ground {
         let (east_m, north_m) = turn.into_tile(east_m, north_m);
         let level = &self.levels[level];
         let scale = level.side as f32 / TILE_M;
-        let (x, y) = (east_m * scale - 0.5, north_m * scale - 0.5);
-        let (column, row) = (x.floor(), y.floor());
-        let (fx, fy) = (x - column, y - row);
+        // In 256ths of a texel, so that blending is done on whole numbers, two channels at once.
+        let x = floor((east_m * scale - 0.5) * 256.0);
+        let y = floor((north_m * scale - 0.5) * 256.0);
+        let (fx, fy) = ((x & 255) as u32, (y & 255) as u32);
         let mask = level.side - 1;
-        let (x0, y0) = (column as i32 as usize & mask, row as i32 as usize & mask);
+        let (x0, y0) = ((x >> 8) as usize & mask, (y >> 8) as usize & mask);
         let (x1, y1) = ((x0 + 1) & mask, (y0 + 1) & mask);
-        let texel = |x: usize, y: usize| level.texels[y * level.side + x];
-        let (a, b, c, d) = (texel(x0, y0), texel(x1, y0), texel(x0, y1), texel(x1, y1));
-        let weights = [(1.0 - fx) * (1.0 - fy), fx * (1.0 - fy), (1.0 - fx) * fy, fx * fy];
-        std::array::from_fn(|channel| {
-            f32::from(a[channel]) * weights[0]
-                + f32::from(b[channel]) * weights[1]
-                + f32::from(c[channel]) * weights[2]
-                + f32::from(d[channel]) * weights[3]
-        })
+        let texel = |x: usize, y: usize| u32::from_le_bytes(level.texels[y * level.side + x]);
+        let top = blend(texel(x0, y0), texel(x1, y0), fx);
+        let bottom = blend(texel(x0, y1), texel(x1, y1), fx);
+        let [r, g, b, _] = blend(top, bottom, fy).to_le_bytes();
+        [f32::from(r), f32::from(g), f32::from(b)]
     }
+}
+
+/// Blends four bytes at once, `share` in 256ths.
+fn blend(from: u32, to: u32, share: u32) -> u32 {
+    const EVEN: u32 = 0x00ff_00ff;
+    let mixed = |from: u32, to: u32| (from * (256 - share) + to * share) >> 8 & EVEN;
+    mixed(from & EVEN, to & EVEN) | mixed(from >> 8 & EVEN, to >> 8 & EVEN) << 8
 }
 
 /// Halves the colours again and again until one texel is left.

@@ -35,11 +35,17 @@ pub(super) fn things(kind: SceneKind) -> Vec<Thing> {
             house(30.0, -22.0, (12.0, 6.0), (4.0, 2.0), [168.0, 58.0, 48.0], brick),
         ],
         SceneKind::LookalikeSteam => vec![
-            house(0.0, 0.0, (1.5, 1.5), (STACK_M as f32, 0.0), [60.0; 3], [150.0, 132.0, 122.0]),
+            house(
+                0.0,
+                0.0,
+                (1.5, 1.5),
+                (STACK_M as f32, 0.0),
+                [60.0; 3],
+                [150.0, 132.0, 122.0],
+            ),
             house(-16.0, 8.0, (11.0, 8.0), (8.0, 0.0), [150.0, 152.0, 154.0], brick),
             house(14.0, 12.0, (9.0, 7.0), (6.0, 2.4), [96.0, 118.0, 146.0], brick),
         ],
-        SceneKind::LookalikeDust => vec![],
         _ => vec![],
     }
 }
@@ -56,7 +62,12 @@ pub(super) fn cloud(kind: SceneKind, seed: u64) -> Option<BornAt> {
     match kind {
         SceneKind::LookalikeDust => Some((
             Style::DUST,
-            Box::new(|time_s| (Vector3::new(tractor_m(time_s) - 3.0 * tractor_heading(time_s), 0.0, 0.3), 1.0)),
+            Box::new(|time_s| {
+                (
+                    Vector3::new(tractor_m(time_s) - 3.0 * tractor_heading(time_s), 0.0, 0.3),
+                    1.0,
+                )
+            }),
         )),
         SceneKind::LookalikeSteam => Some((
             Style::STEAM,
@@ -81,12 +92,20 @@ pub(super) fn cloud(kind: SceneKind, seed: u64) -> Option<BornAt> {
 /// Returns where the tractor is along its furrow, in metres east of the centre: to and fro.
 fn tractor_m(time_s: f64) -> f64 {
     let travelled = (time_s * TRACTOR_M_S).rem_euclid(2.0 * FURROW_M);
-    (if travelled < FURROW_M { travelled } else { 2.0 * FURROW_M - travelled }) - FURROW_M / 2.0
+    (if travelled < FURROW_M {
+        travelled
+    } else {
+        2.0 * FURROW_M - travelled
+    }) - FURROW_M / 2.0
 }
 
 /// Returns 1 while the tractor drives east, -1 while it drives west.
 fn tractor_heading(time_s: f64) -> f64 {
-    if (time_s * TRACTOR_M_S).rem_euclid(2.0 * FURROW_M) < FURROW_M { 1.0 } else { -1.0 }
+    if (time_s * TRACTOR_M_S).rem_euclid(2.0 * FURROW_M) < FURROW_M {
+        1.0
+    } else {
+        -1.0
+    }
 }
 
 /// Returns the tractor where it is now.
@@ -112,7 +131,13 @@ pub(super) fn vehicles(kind: SceneKind, time_s: f64) -> Vec<Thing> {
     vec![
         part(at_m, (1.0, 0.95), 2.7, [40.0, 42.0, 44.0], [70.0, 84.0, 92.0]),
         part(at_m + 1.9 * ahead, (1.1, 0.75), 1.6, green, green),
-        part(at_m - 2.4 * ahead, (0.6, 1.4), 0.8, [120.0, 60.0, 50.0], [80.0, 50.0, 46.0]),
+        part(
+            at_m - 2.4 * ahead,
+            (0.6, 1.4),
+            0.8,
+            [120.0, 60.0, 50.0],
+            [80.0, 50.0, 46.0],
+        ),
     ]
 }
 
@@ -155,7 +180,11 @@ pub(super) fn lamps(
             } else {
                 ([255.0, 44.0, 30.0], dazzle * 0.5)
             };
-            canvas.glow((u as f32, v as f32), radius * (4.0 + 8.0 * dazzle), hue.map(|channel| channel * 0.35 * dazzle));
+            canvas.glow(
+                (u as f32, v as f32),
+                radius * (4.0 + 8.0 * dazzle),
+                hue.map(|channel| channel * 0.35 * dazzle),
+            );
             canvas.glow((u as f32, v as f32), radius * 1.6, hue);
         }
     }
@@ -183,7 +212,11 @@ pub(super) fn glint(
             let wrinkles = noise.cloudy(step as f32 * 7.0 + 3.0, bay as f32 * 23.0);
             let strength = (-(off_x * 3.2).powi(2)).exp() as f32 * wrinkles * wrinkles;
             let radius = (camera.focal_px() / depth_m) as f32;
-            canvas.glow((u as f32, v as f32), radius * 1.3, [190.0 * strength, 188.0 * strength, 178.0 * strength]);
+            canvas.glow(
+                (u as f32, v as f32),
+                radius * 1.3,
+                [190.0 * strength, 188.0 * strength, 178.0 * strength],
+            );
         }
     }
 }

@@ -15,24 +15,37 @@
 mod backdrop;
 mod camera;
 mod canvas;
+mod demo;
 mod earth;
 mod error;
 mod farmland;
 mod flame;
 mod flight;
 mod ground;
+#[cfg(feature = "video")]
+mod gst;
+mod klv;
+mod layer;
 mod light;
 mod lookalike;
 mod noise;
 mod options;
 mod puffs;
+mod render;
 mod scene;
+#[cfg(feature = "video")]
+pub mod serve;
+mod sprites;
+mod telemetry;
 mod things;
 mod truth;
+mod write;
 
 pub use camera::{Camera, CameraPose};
+pub use demo::{DEMO_FIRE_START_S, DEMO_SECONDS, demo_patrol, demo_scenes};
 pub use earth::GroundPoint;
 pub use error::SimulatorError;
 pub use options::{FirePlace, SceneKind, SceneOptions, TelemetryErrors, Weather};
 pub use scene::{GROUND_HEIGHT_M, SCENE_PLACE, Scene};
 pub use truth::{TrueBox, Truth};
+pub use write::{Codec, OutputOptions, SceneRecord, WrittenScene, started_at, write};

@@ -61,7 +61,11 @@ impl SceneKind {
     pub const fn is_fixed(self) -> bool {
         matches!(
             self,
-            Self::Tower | Self::TowerEast | Self::TowerPan | Self::LookalikeSunset | Self::LookalikeHeadlights
+            Self::Tower
+                | Self::TowerEast
+                | Self::TowerPan
+                | Self::LookalikeSunset
+                | Self::LookalikeHeadlights
         )
     }
 
@@ -190,7 +194,7 @@ impl SceneOptions {
 
     /// Checks every value against its range.
     pub(super) fn checked(self) -> Result<Self, SimulatorError> {
-        let size_is_good = |size: u32, most: u32| size % 2 == 0 && (64..=most).contains(&size);
+        let size_is_good = |size: u32, most: u32| size.is_multiple_of(2) && (64..=most).contains(&size);
         if !size_is_good(self.width, 3840) || !size_is_good(self.height, 2160) {
             return Err(SimulatorError::Size {
                 width: self.width,
@@ -203,10 +207,30 @@ impl SceneOptions {
             ("fire_start_s", self.fire_start_s, -3600.0, 86_400.0),
             ("fire_lasts_s", self.fire_lasts_s, 0.1, 86_400.0),
             ("fire_size", self.fire_size, 0.1, 10.0),
-            ("telemetry_errors.horizontal_m", self.telemetry_errors.horizontal_m, 0.0, 1000.0),
-            ("telemetry_errors.height_m", self.telemetry_errors.height_m, 0.0, 1000.0),
-            ("telemetry_errors.yaw_deg", self.telemetry_errors.yaw_deg, 0.0, 90.0),
-            ("telemetry_errors.pitch_deg", self.telemetry_errors.pitch_deg, 0.0, 45.0),
+            (
+                "telemetry_errors.horizontal_m",
+                self.telemetry_errors.horizontal_m,
+                0.0,
+                1000.0,
+            ),
+            (
+                "telemetry_errors.height_m",
+                self.telemetry_errors.height_m,
+                0.0,
+                1000.0,
+            ),
+            (
+                "telemetry_errors.yaw_deg",
+                self.telemetry_errors.yaw_deg,
+                0.0,
+                90.0,
+            ),
+            (
+                "telemetry_errors.pitch_deg",
+                self.telemetry_errors.pitch_deg,
+                0.0,
+                45.0,
+            ),
         ] {
             // Written so that a value that is not a number is refused too.
             if !(low..=high).contains(&value) {

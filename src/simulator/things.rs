@@ -92,7 +92,13 @@ pub(super) fn in_view(
         }
     }
     for thing in extra {
-        place(thing, f64::from(thing.east_m), f64::from(thing.north_m), false, 0.5);
+        place(
+            thing,
+            f64::from(thing.east_m),
+            f64::from(thing.north_m),
+            false,
+            0.5,
+        );
     }
     standing.sort_by(|one, two| two.depth_m.total_cmp(&one.depth_m));
     standing
@@ -124,7 +130,14 @@ impl ThingPainter<'_> {
                     (half_east_m, half_north_m)
                 };
                 let half = (f64::from(half_east_m), f64::from(half_north_m));
-                self.house(canvas, standing, half, (f64::from(eaves_m), f64::from(ridge_m)), roof, wall);
+                self.house(
+                    canvas,
+                    standing,
+                    half,
+                    (f64::from(eaves_m), f64::from(ridge_m)),
+                    roof,
+                    wall,
+                );
             }
         }
     }
@@ -204,7 +217,9 @@ impl ThingPainter<'_> {
 
     /// Paints a face whose corners run counter-clockwise seen from outside, if it is seen from outside.
     fn face(&self, canvas: &mut Canvas, standing: &Standing, corners: &[Vector3<f64>], colour: Colour) {
-        let normal = (corners[1] - corners[0]).cross(&(corners[2] - corners[0])).normalize();
+        let normal = (corners[1] - corners[0])
+            .cross(&(corners[2] - corners[0]))
+            .normalize();
         if normal.dot(&(standing.foot + corners[0])) >= 0.0 {
             return;
         }
@@ -262,7 +277,12 @@ impl TreeShape {
     fn new(noise: &Noise, number: usize, side: usize) -> Self {
         let shift = number as f32 * 61.0;
         // Tall like a poplar, or round.
-        let crown = [(0.56, 0.44, 0.42), (0.46, 0.50, 0.40), (0.60, 0.38, 0.36), (0.34, 0.52, 0.44)][number % 4];
+        let crown = [
+            (0.56, 0.44, 0.42),
+            (0.46, 0.50, 0.40),
+            (0.60, 0.38, 0.36),
+            (0.34, 0.52, 0.44),
+        ][number % 4];
         let texels = (0..side * side)
             .map(|index| {
                 let x = (index % side) as f32 / side as f32 * 2.0 - 1.0;

@@ -291,3 +291,14 @@ pub(super) fn from_millis(millis: i64) -> Timestamp {
         Timestamp::MAX
     })
 }
+
+impl Store {
+    /// Sets the most pages of 4 KiB that the database may have from now on.
+    pub fn set_max_pages(&self, pages: u32) -> Result<(), StoreError> {
+        self.with_writer("limit the size of the database", |connection| {
+            connection
+                .pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
+                .map_err(|error| StoreError::sqlite("limit the size of the database", error))
+        })
+    }
+}

@@ -253,7 +253,7 @@ fn write_change(sql: &Sql<'_>, change: &Change, now: Timestamp) -> Result<(), St
         ));
     }
     write_row(sql, incident, expected)?;
-    write_milestones(sql, incident)?;
+    write_milestones(sql, incident, &change.transition)?;
     let failed = |error| StoreError::sqlite("write a line of the history", error);
     let body = serde_json::to_string(&change.transition)
         .map_err(|error| StoreError::json("write a line of the history", error))?;
@@ -296,12 +296,11 @@ fn write_row(sql: &Sql<'_>, incident: &Incident, expected: u64) -> Result<(), St
     }
     let grid = incident.grid.as_ref();
     let point = incident.position.map(|position| position.point);
-    let confirmed_at = incident.sla.as_ref().and_then(|sla| {
-        sla.milestones
-            .iter()
-            .find(|deadline| deadline.milestone == Milestone::Confirmed)
-            .and_then(|deadline| deadline.done)
-    });
+    // Set once, when somebody first said that it burns, whatever becomes of it later.
+    let confirmed_at = match incident.state {
+        State::Returned => Some(incident.changed_at),
+        state => state.rank().filter(|rank| *rank > 0).map(|_| incident.changed_at),
+    };
     let mut sources: Vec<&str> = incident.views.iter().map(|view| view.source.as_str()).collect();
     sources.sort_unstable();
     sources.dedup();
@@ -311,7 +310,7 @@ fn write_row(sql: &Sql<'_>, incident: &Incident, expected: u64) -> Result<(), St
              late, drill, district, township, village, cell, lat, lon, reject_reason, confirmed_at, ended_at, reopened,
              legal_hold, sources, profile, body)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-             coalesce(?18, (SELECT confirmed_at FROM incidents WHERE id = ?1)), ?19, ?20, ?21, ?22, ?23, ?24)",
+             coalesce((SELECT confirmed_at FROM incidents WHERE id = ?1), ?18), ?19, ?20, ?21, ?22, ?23, ?24)",
     )
     .and_then(|mut statement| {
         statement.execute(params![
@@ -345,22 +344,48 @@ fn write_row(sql: &Sql<'_>, incident: &Incident, expected: u64) -> Result<(), St
     Ok(())
 }
 
-fn write_milestones(sql: &Sql<'_>, incident: &Incident) -> Result<(), StoreError> {
-    let Some(sla) = &incident.sla else { return Ok(()) };
+/// Writes the deadlines of an incident, and when it reached a milestone that has none.
+fn write_milestones(sql: &Sql<'_>, incident: &Incident, transition: &Transition) -> Result<(), StoreError> {
     let failed = |error| StoreError::sqlite("write the milestones of an incident", error);
+    let id = incident.id.to_string();
+    let deadlines = incident
+        .sla
+        .as_ref()
+        .map_or(&[][..], |sla| sla.milestones.as_slice());
+    let starts = incident
+        .sla
+        .as_ref()
+        .map_or(incident.first_seen.at, |sla| sla.starts);
     let mut statement = sql
         .prepare_cached(
             "INSERT OR REPLACE INTO milestones (incident, milestone, starts, due, done) VALUES (?1, ?2, ?3, ?4, ?5)",
         )
         .map_err(failed)?;
-    for deadline in &sla.milestones {
+    for deadline in deadlines {
         statement
             .execute(params![
-                incident.id.to_string(),
+                id,
                 deadline.milestone.name(),
-                millis(sla.starts),
+                millis(starts),
                 millis(deadline.due),
                 deadline.done.map(millis),
+            ])
+            .map_err(failed)?;
+    }
+    let is_step = transition.from != Some(transition.to);
+    let reached = Milestone::ALL.into_iter().filter(|milestone| {
+        is_step
+            && milestone.usual_state() == transition.to
+            && deadlines.iter().all(|deadline| deadline.milestone != *milestone)
+    });
+    for milestone in reached {
+        statement
+            .execute(params![
+                id,
+                milestone.name(),
+                millis(starts),
+                None::<i64>,
+                millis(transition.at)
             ])
             .map_err(failed)?;
     }
@@ -401,7 +426,7 @@ pub(super) fn condition_of(filter: &IncidentFilter) -> (String, Vec<Value>) {
         values.push(Value::Text(mark.id.to_string()));
         let last = values.len();
         if let Some(part) = parts.last_mut() {
-            part.push_str(&format!("?{last})"));
+            part.extend(["?", last.to_string().as_str(), ")"]);
         }
     }
     if !filter.states.is_empty() {
@@ -459,5 +484,33 @@ impl PageMark {
     #[must_use]
     pub fn opened_at(&self) -> Timestamp {
         from_millis(self.opened_ms)
+    }
+}
+
+impl Store {
+    /// Returns a setting of the installation, none where it was never set.
+    pub fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
+        self.read(|connection| {
+            connection
+                .query_row(
+                    "SELECT value FROM settings WHERE name = ?1",
+                    params![name],
+                    |row| row.get(0),
+                )
+                .optional()
+                .map_err(|error| StoreError::sqlite("read a setting", error))
+        })
+    }
+
+    /// Keeps a setting of the installation.
+    pub fn set_setting(&self, name: &str, value: &str) -> Result<(), StoreError> {
+        self.write("keep a setting", |sql| {
+            sql.execute(
+                "INSERT OR REPLACE INTO settings (name, value) VALUES (?1, ?2)",
+                params![name, value],
+            )
+            .map_err(|error| StoreError::sqlite("keep a setting", error))?;
+            Ok(())
+        })
     }
 }

@@ -9,17 +9,21 @@
 //!
 //! What was acknowledged is on the disk: write-ahead log, `synchronous = FULL`, and an incident's change, its line in
 //! the history and its events in the outbox are one transaction ([`Store::commit`]). The history and the audit are
-//! append-only (triggers refuse anything else) and chained by SHA-256, so that `Store::verify` sees a line that was
+//! append-only (triggers refuse anything else) and chained by SHA-256, so that [`Store::verify`] sees a line that was
 //! changed, removed or slipped in. A [`Store`] is a cheap clone: one connection writes, behind a lock; readers have
 //! their own read-only connections and never wait for the writer.
 
 mod audit;
+
+mod backup;
 
 mod chain;
 
 mod error;
 
 mod evidence;
+
+mod export;
 
 mod handle;
 
@@ -29,14 +33,28 @@ mod incidents;
 
 mod outbox;
 
+mod report;
+
+mod retention;
+
 mod schema;
+
+mod verify;
 
 mod wal;
 
 pub use audit::{AuditEntry, AuditRecord};
+pub use backup::BackupSummary;
 pub use error::{ErrorKind, StoreError};
 pub use evidence::StoredEvidence;
+pub use export::ExportSummary;
 pub use handle::{Store, StoreOptions};
 pub use idempotency::RememberedAnswer;
 pub use incidents::{Area, Change, HistoryLine, IncidentFilter, Page, PageMark};
 pub use outbox::{Delivery, DeliveryFilter, DeliveryState, OutboxEvent, Pending, SinkStart, SinkStatus};
+pub use report::{AreaFigures, GroupBy, MilestoneFigures, PeriodReport, ReportQuery};
+pub use retention::{RetentionPolicy, RetentionSummary};
+pub use verify::{Finding, VerifySummary};
+
+#[cfg(test)]
+mod tests;

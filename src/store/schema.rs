@@ -37,7 +37,9 @@ CREATE TABLE incidents (
     profile       TEXT,
     body          TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX incidents_by_time ON incidents (opened_at, id);
+-- All that a report reads, so that it does not touch the bodies.
+CREATE INDEX incidents_by_time ON incidents (opened_at, id, state, late, drill, confirmed_at, reopened, reject_reason,
+    profile, district, township, village, cell, sources);
 CREATE INDEX incidents_by_state ON incidents (state, opened_at, id);
 CREATE INDEX incidents_by_district ON incidents (district, state, opened_at, id);
 CREATE INDEX incidents_by_township ON incidents (township, state, opened_at, id);
@@ -48,7 +50,7 @@ CREATE TABLE milestones (
     incident  TEXT NOT NULL,
     milestone TEXT NOT NULL,
     starts    INTEGER NOT NULL,
-    due       INTEGER NOT NULL,
+    due       INTEGER, -- none where no deadline is set
     done      INTEGER,
     PRIMARY KEY (incident, milestone)
 ) STRICT, WITHOUT ROWID;
@@ -212,9 +214,4 @@ pub(super) fn check_version(version: usize) -> Result<(), StoreError> {
         ));
     }
     Ok(())
-}
-
-/// Returns the version that this program writes.
-pub(super) const fn current_version() -> usize {
-    MIGRATIONS.len()
 }

@@ -58,7 +58,8 @@ fn onnx_runtime_is_used_in_files_called_ort_alone() {
 #[test]
 fn threads_are_spawned_by_the_runner_alone() {
     let found = offenders(&["thread::spawn(", "thread::Builder"], |path| {
-        path.ends_with("pipeline/runner.rs")
+        // A change of state that hangs must be left behind with its thread: the runner's threads are joined.
+        path.ends_with("pipeline/runner.rs") || path.ends_with("stages/ingest/state/gst.rs")
     });
     assert!(found.is_empty(), "{found:#?}");
 }

@@ -1,19 +1,26 @@
 //! Tests by property, one module each, in one program.
 
 #![expect(clippy::print_stdout, reason = "tests say why they are skipped")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
+mod api;
 mod architecture;
-
+mod dispatch_brokers;
+mod dispatch_rig;
+mod dispatch_schema;
+mod dispatch_sinks;
+mod dispatch_store;
+#[cfg(feature = "video")]
+mod faults;
 mod fixtures;
-
 mod geo;
-
 mod geo_many;
-
 #[cfg(feature = "video")]
 mod ingest;
-
+mod models;
 #[cfg(feature = "video")]
 mod reading;
-
+mod servers;
+#[cfg(feature = "video")]
+mod simulator;
 mod telemetry;

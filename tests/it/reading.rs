@@ -1,17 +1,16 @@
 //! Reads sources as the pipeline does, on the test's own thread, and makes media to read.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
-use emberwatch::clock::{Clock, SystemClock};
+use emberwatch::clock::SystemClock;
 use emberwatch::flow::frame::Frame;
 use emberwatch::flow::source::{Duty, SourceId};
 use emberwatch::stages::ingest::{
-    DutyControl, GstOpener, IngestError, IngestStats, Ingested, Location, OpenRequest, RecordedTotals, SourceSpec,
-    Surroundings, Telemetry, run_recorded,
+    DutyControl, GstOpener, IngestError, IngestStats, Ingested, Location, OpenRequest, RecordedTotals,
+    SourceSpec, Surroundings, Telemetry, run_recorded,
 };
 
 /// What a recording gave.
@@ -36,7 +35,11 @@ pub(crate) fn read_with(
     let clock = Arc::new(SystemClock::new());
     let opener = GstOpener::new(clock.clone()).expect("GStreamer loads");
     let stats = IngestStats::default();
-    let around = Surroundings { clock: clock.as_ref(), stop: &|_| false, stats: &stats };
+    let around = Surroundings {
+        clock: clock.as_ref(),
+        stop: &|_| false,
+        stats: &stats,
+    };
     let (mut frames, mut telemetry, mut decoder) = (Vec::new(), Vec::new(), None);
     let totals = run_recorded(request, &opener, &around, &mut |ingested| match ingested {
         Ingested::Frame(mut frame) => {
@@ -58,7 +61,12 @@ pub(crate) fn read_with(
     })?;
     let snapshot = stats.snapshot();
     assert_eq!(snapshot.packets, totals.frames_in);
-    Ok(Reading { frames, telemetry, decoder, totals })
+    Ok(Reading {
+        frames,
+        telemetry,
+        decoder,
+        totals,
+    })
 }
 
 /// Reads a whole file at watch duty.
@@ -66,7 +74,7 @@ pub(crate) fn read(path: &Path) -> Result<Reading, IngestError> {
     read_with(&request_for(path), &mut |_| ControlFlow::Continue(()))
 }
 
-/// Runs `ffmpeg` and returns whether it succeeded; says what was skipped where it is not installed.
+/// Runs `ffmpeg`; returns false and says that something is skipped where it is not installed.
 pub(crate) fn ffmpeg(arguments: &[&str]) -> bool {
     let outcome = Command::new("ffmpeg")
         .args(["-nostdin", "-loglevel", "error", "-y", "-threads", "1"])
@@ -74,37 +82,16 @@ pub(crate) fn ffmpeg(arguments: &[&str]) -> bool {
         .stdin(Stdio::null())
         .status();
     match outcome {
-        Ok(status) => status.success(),
+        Ok(status) => {
+            assert!(
+                status.success(),
+                "ffmpeg could not make the test's clip: {arguments:?}"
+            );
+            true
+        }
         Err(error) => {
             println!("skipped: ffmpeg cannot be run ({error})");
             false
-        }
-    }
-}
-
-/// A folder for a test's own files, removed at its end.
-pub(crate) struct Scratch(PathBuf);
-
-impl Scratch {
-    pub(crate) fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("emberwatch-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("the temporary folder can be made");
-        Self(path)
-    }
-
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            println!("the temporary folder stays: {error}");
         }
     }
 }
@@ -113,20 +100,19 @@ impl Drop for Scratch {
 pub(crate) fn make_clip(path: &Path, seconds: u32, more: &[&str]) -> bool {
     let source = format!("testsrc2=size=320x180:rate=25:duration={seconds}");
     let mut arguments = vec!["-f", "lavfi", "-i", source.as_str()];
-    let default = ["-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-pix_fmt", "yuv420p"];
+    let default = [
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-g",
+        "25",
+        "-pix_fmt",
+        "yuv420p",
+    ];
     arguments.extend(default);
     arguments.extend(more);
     let path = path.to_string_lossy();
     arguments.push(&path);
     ffmpeg(&arguments)
-}
-
-/// Returns the machine's clock, for deadlines of tests that talk to real servers.
-pub(crate) fn seconds_since(clock: &dyn Clock, start: emberwatch::flow::time::MonotonicTime) -> f64 {
-    clock.monotonic().since(start).as_secs_f64()
-}
-
-/// A wait that ends early when the sender is dropped or says so: what the pipeline's stop is to a stage.
-pub(crate) fn stop_by(receiver: &crossbeam_channel::Receiver<()>) -> impl Fn(Duration) -> bool + '_ {
-    move |wait| !matches!(receiver.recv_timeout(wait), Err(crossbeam_channel::RecvTimeoutError::Timeout))
 }

@@ -91,19 +91,21 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shape", default="nano")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--quick", action="store_true", help="mAP50 only, no intervals")
+    parser.add_argument("--ignited", action="store_true", help="the split's calm scenes with rendered fires instead")
     parser.set_defaults(act=_act_evaluate)
 
 
 def _act_evaluate(a) -> None:
     import tempfile
 
-    from .evaluate import evaluate, table, write_report
+    from .evaluate import evaluate, evaluate_ignited, table, write_report
     from .pack import Store
     from .predict import Model
 
     with tempfile.TemporaryDirectory() as scratch:
         models = [_exported(path, a.shape, Path(scratch)) if path.suffix == ".pt" else path for path in a.models]
-        report = evaluate(Store(a.pack), Model(models), a.split, quick=a.quick)
+        measure = evaluate_ignited if a.ignited else evaluate
+        report = measure(Store(a.pack), Model(models), a.split, quick=a.quick)
     print(table(report))
     if a.out:
         write_report(report, a.out)

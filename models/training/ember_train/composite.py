@@ -80,7 +80,7 @@ class Scene:
         if not seen.any():
             return False
         # Smoke of the colour of what is behind it cannot be asked of anyone.
-        if np.abs(change).mean(2)[seen].mean() < 15:
+        if np.abs(change).mean(2)[seen].mean() < 18:
             return False
         rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
         under[:] = np.clip(under + change, 0, 255).astype(np.uint8)
@@ -102,7 +102,7 @@ def ignite(rng: Rng, bank: Bank, pixels: np.ndarray) -> tuple[np.ndarray, np.nda
             # 0.15 % to 15 % of the picture, evenly in the logarithm.
             wanted = area * np.exp(rng.uniform(np.log(0.0015), np.log(0.15)))
             height = np.clip(np.sqrt(wanted * plume.shape[0] / plume.shape[1]), 7, 0.95 * foot[1] + 4)
-            shows_smoke = scene.put(SMOKE, plume, foot, height, opacity=rng.uniform(0.45, 1.0) ** 0.7, haze=rng.uniform(0, 0.45))
+            shows_smoke = scene.put(SMOKE, plume, foot, height, opacity=rng.uniform(0.55, 1.0) ** 0.7, haze=rng.uniform(0, 0.4))
         if rng.random() < (0.3 if shows_smoke else 1.0):
             tall = height * rng.uniform(0.08, 0.3) if shows_smoke else np.sqrt(area * np.exp(rng.uniform(np.log(0.0004), np.log(0.03))))
             for _ in range(rng.choice((1, 2, 4), p=(0.6, 0.25, 0.15))):

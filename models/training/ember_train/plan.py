@@ -7,7 +7,7 @@ import numpy as np
 
 from .canvas import Mix
 
-SMALL_CANVASES = ((320, 320), (224, 352))
+SMALL_CANVASES = ((320, 320), (256, 416), (224, 352))
 CANVASES = ((416, 416), (352, 352), (256, 416), (288, 448))
 LAST_CANVASES = ((416, 416), (256, 416))
 

@@ -3,3 +3,9 @@
 pub mod picture;
 
 pub mod snapshot;
+
+pub mod ring;
+
+pub mod clip;
+
+pub mod recording;

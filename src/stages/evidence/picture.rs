@@ -34,7 +34,10 @@ pub fn to_rgb(picture: &Picture) -> Option<RgbImage> {
                 ),
             };
             let level = (f32::from(*sample) - black) * gain;
-            let (u, v) = ((f32::from(u) - 128.0) * chroma_gain, (f32::from(v) - 128.0) * chroma_gain);
+            let (u, v) = (
+                (f32::from(u) - 128.0) * chroma_gain,
+                (f32::from(v) - 128.0) * chroma_gain,
+            );
             // The cast saturates at 0 and 255.
             pixels.push((level + red_v * v + 0.5) as u8);
             pixels.push((level - green_u * u - green_v * v + 0.5) as u8);
@@ -48,7 +51,12 @@ pub fn to_rgb(picture: &Picture) -> Option<RgbImage> {
 fn chroma_weights(matrix: ColourMatrix) -> (f32, f32, f32, f32) {
     let (kr, kb) = luma_weights(matrix);
     let kg = 1.0 - kr - kb;
-    (2.0 * (1.0 - kr), 2.0 * kb * (1.0 - kb) / kg, 2.0 * kr * (1.0 - kr) / kg, 2.0 * (1.0 - kb))
+    (
+        2.0 * (1.0 - kr),
+        2.0 * kb * (1.0 - kb) / kg,
+        2.0 * kr * (1.0 - kr) / kg,
+        2.0 * (1.0 - kb),
+    )
 }
 
 #[cfg(test)]
@@ -65,7 +73,11 @@ mod tests {
             height: 3,
             matrix,
             range,
-            planes: Arc::new(PlanarBuffer::new(vec![(vec![y; 9], 3), (vec![u; 4], 2), (vec![v; 4], 2)])),
+            planes: Arc::new(PlanarBuffer::new(vec![
+                (vec![y; 9], 3),
+                (vec![u; 4], 2),
+                (vec![v; 4], 2),
+            ])),
         }
     }
 
@@ -75,7 +87,10 @@ mod tests {
         let near = |picture: &Picture, expected: [u8; 3]| {
             let rgb = to_rgb(picture).unwrap();
             let found = rgb.get_pixel(2, 2).0;
-            assert!(found.iter().zip(expected).all(|(a, b)| a.abs_diff(b) <= 2), "{found:?} {expected:?}");
+            assert!(
+                found.iter().zip(expected).all(|(a, b)| a.abs_diff(b) <= 2),
+                "{found:?} {expected:?}"
+            );
         };
         use ColourMatrix::{Bt601, Bt709};
         use ColourRange::{Full, Limited};

@@ -39,12 +39,16 @@ impl Annotation {
                 is_alarm: verdict.decision == Decision::Fire,
             })
         });
-        let loose = frame.detections.iter().filter(|(_, track)| track.is_none()).map(|(seen, _)| Self {
-            bbox: seen.bbox,
-            class: seen.class,
-            label: format!("{} {:.2}", seen.class, seen.score),
-            is_alarm: false,
-        });
+        let loose = frame
+            .detections
+            .iter()
+            .filter(|(_, track)| track.is_none())
+            .map(|(seen, _)| Self {
+                bbox: seen.bbox,
+                class: seen.class,
+                label: format!("{} {:.2}", seen.class, seen.score),
+                is_alarm: false,
+            });
         tracked.chain(loose).collect()
     }
 }
@@ -67,11 +71,25 @@ pub fn draw(image: &mut RgbImage, boxes: &[Annotation]) {
         let (left, top) = (edge(annotation.bbox.x0), edge(annotation.bbox.y0));
         let (right, bottom) = (edge(annotation.bbox.x1), edge(annotation.bbox.y1));
         fill(image, (left, top), (right, top + thickness), colour);
-        fill(image, (left, bottom.saturating_sub(thickness)), (right, bottom), colour);
+        fill(
+            image,
+            (left, bottom.saturating_sub(thickness)),
+            (right, bottom),
+            colour,
+        );
         fill(image, (left, top), (left + thickness, bottom), colour);
-        fill(image, (right.saturating_sub(thickness), top), (right, bottom), colour);
+        fill(
+            image,
+            (right.saturating_sub(thickness), top),
+            (right, bottom),
+            colour,
+        );
         let height = 8 * unit + 2 * unit;
-        let below = if top >= height { top - height } else { bottom.min(image.height().saturating_sub(height)) };
+        let below = if top >= height {
+            top - height
+        } else {
+            bottom.min(image.height().saturating_sub(height))
+        };
         write(image, (left, below), &annotation.label, unit, colour);
     }
 }
@@ -89,7 +107,9 @@ fn write(image: &mut RgbImage, at: (u32, u32), text: &str, unit: u32, colour: Rg
     let letters = u32::try_from(text.chars().count()).unwrap_or(0);
     fill(image, at, (at.0 + letters * 8 * unit, at.1 + 10 * unit), colour);
     for (index, letter) in (0_u32..).zip(text.chars()) {
-        let Some(rows) = font8x8::BASIC_FONTS.get(letter) else { continue };
+        let Some(rows) = font8x8::BASIC_FONTS.get(letter) else {
+            continue;
+        };
         for (row, bits) in (0_u32..).zip(rows) {
             for column in 0..8_u32 {
                 if bits & (1 << column) != 0 {
@@ -103,7 +123,9 @@ fn write(image: &mut RgbImage, at: (u32, u32), text: &str, unit: u32, colour: Rg
 
 fn encode(image: &RgbImage) -> Option<Vec<u8>> {
     let mut jpeg = Vec::new();
-    JpegEncoder::new_with_quality(&mut jpeg, QUALITY).encode_image(image).ok()?;
+    JpegEncoder::new_with_quality(&mut jpeg, QUALITY)
+        .encode_image(image)
+        .ok()?;
     Some(jpeg)
 }
 
@@ -142,7 +164,10 @@ mod tests {
             height: 48,
             matrix: ColourMatrix::Bt709,
             range: ColourRange::Limited,
-            planes: Arc::new(PlanarBuffer::new(vec![(vec![60; 64 * 48], 64), (vec![128; 64 * 24], 64)])),
+            planes: Arc::new(PlanarBuffer::new(vec![
+                (vec![60; 64 * 48], 64),
+                (vec![128; 64 * 24], 64),
+            ])),
         };
         let boxes = [Annotation {
             bbox: BBox::new(20.0, 20.0, 40.0, 40.0),
@@ -157,7 +182,10 @@ mod tests {
         assert!(red(30, 21) && red(21, 30) && red(38, 30));
         assert!(!red(30, 30) && !red(10, 30) && !red(50, 30));
         let small = thumbnail_jpeg(&picture, &boxes, 32).unwrap();
-        assert_eq!(image::load_from_memory(&small).unwrap().to_rgb8().dimensions(), (32, 24));
+        assert_eq!(
+            image::load_from_memory(&small).unwrap().to_rgb8().dimensions(),
+            (32, 24)
+        );
     }
 
     #[test]

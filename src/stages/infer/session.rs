@@ -137,16 +137,15 @@ impl GraphSession {
         runtime: &Runtime,
         options: &SessionOptions,
     ) -> Result<Self, InferError> {
-        let graph =
-            Graph::open(runtime, weights, options.provider, options.threads).map_err(
-                |error| match error {
-                    InferError::Graph { reason, .. } => InferError::Graph {
-                        action: format!("open the weights {}", path.display()),
-                        reason,
-                    },
-                    other => other,
+        let mut graph = Graph::open(runtime, weights, options.provider, options.threads).map_err(
+            |error| match error {
+                InferError::Graph { reason, .. } => InferError::Graph {
+                    action: format!("open the weights {}", path.display()),
+                    reason,
                 },
-            )?;
+                other => other,
+            },
+        )?;
         let spec = InputSpec::new(manifest, variant);
         let head = heads::of(&manifest.head, &spec, manifest.classes.len());
         let unfit = |problem| InferError::Shape {
@@ -155,6 +154,7 @@ impl GraphSession {
         };
         check_input(&graph.inputs(), manifest, &spec).map_err(unfit)?;
         check_outputs(&graph.outputs(), head.as_ref()).map_err(unfit)?;
+        check_by_running(&mut graph, &manifest.input.name, &spec, head.as_ref()).map_err(unfit)?;
         Ok(Self {
             graph,
             head,
@@ -287,6 +287,22 @@ fn check_input(inputs: &[Declared], manifest: &Manifest, spec: &InputSpec) -> Re
         )),
         (false, found) => Err(format!("found inputs of exactly {found} pictures, expected 1")),
     }
+}
+
+/// Exporters leave sizes open that are fixed in truth, so the shapes are also taken from a run on an empty picture.
+fn check_by_running(graph: &mut Graph, input: &str, spec: &InputSpec, head: &dyn Head) -> Result<(), String> {
+    let shape = [1, 3, spec.height as usize, spec.width as usize];
+    let numbers = vec![0.0; spec.elements()];
+    let shapes = graph
+        .run(input, shape, &numbers, head.outputs(), |views| {
+            views
+                .iter()
+                .map(|view| view.shape.iter().map(|side| *side as i64).collect())
+                .collect::<Vec<Vec<i64>>>()
+        })
+        .map_err(|error| error.to_string())?;
+    let shapes: Vec<&[i64]> = shapes.iter().map(Vec::as_slice).collect();
+    head.check(&shapes)
 }
 
 fn check_outputs(outputs: &[Declared], head: &dyn Head) -> Result<(), String> {

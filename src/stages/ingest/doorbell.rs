@@ -21,9 +21,19 @@ impl RtspDoorbell {
     pub(crate) fn new(address: &str) -> Option<Self> {
         let rest = address.strip_prefix("rtsp://")?;
         let authority = rest.split(['/', '?', '#']).next()?;
-        let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let host = if has_port { authority.to_owned() } else { format!("{authority}:554") };
-        Some(Self { host, address: None, waiting: None })
+        let has_port = authority
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let host = if has_port {
+            authority.to_owned()
+        } else {
+            format!("{authority}:554")
+        };
+        Some(Self {
+            host,
+            address: None,
+            waiting: None,
+        })
     }
 
     fn connect(&mut self) -> Option<TcpStream> {
@@ -44,14 +54,23 @@ impl Doorbell for RtspDoorbell {
         if self.waiting.is_none() {
             self.waiting = self.connect();
         }
-        let Some(stream) = &mut self.waiting else { return false };
+        let Some(stream) = &mut self.waiting else {
+            return false;
+        };
         let mut first = [0_u8; 1];
         match stream.read(&mut first) {
             Ok(1) => {
                 self.waiting = None;
                 true
             }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => false,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+                ) =>
+            {
+                false
+            }
             // Closed without an answer: the next look connects anew.
             _ => {
                 self.waiting = None;

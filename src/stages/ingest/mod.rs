@@ -40,6 +40,9 @@ mod senderclock;
 mod doorbell;
 
 #[cfg(feature = "video")]
+mod container;
+
+#[cfg(feature = "video")]
 mod fault;
 
 #[cfg(feature = "video")]
@@ -58,7 +61,7 @@ mod decoder;
 mod chain;
 
 #[cfg(feature = "video")]
-mod gst;
+pub mod gst;
 
 #[cfg(feature = "video")]
 pub use gst::GstOpener;

@@ -38,7 +38,9 @@ pub(crate) fn build(request: &OpenRequest, wire: &Arc<Wire>) -> Result<Chain, In
     let is_live = request.spec.liveness == Liveness::Live;
     let frames = gst_app::AppSink::builder()
         .caps(
-            &gst::Caps::builder("video/x-raw").field("format", gst::List::new(["I420", "NV12"])).build(),
+            &gst::Caps::builder("video/x-raw")
+                .field("format", gst::List::new(["I420", "NV12"]))
+                .build(),
         )
         // An HLS playlist is downloaded faster than it plays.
         .sync(is_live && matches!(request.location(), Location::Hls(_)))
@@ -60,24 +62,45 @@ pub(crate) fn build(request: &OpenRequest, wire: &Arc<Wire>) -> Result<Chain, In
         wire: Arc::clone(wire),
         sender: Arc::clone(&chain.sender),
     };
-    let built = match request.location() {
+    // The sink is there from the start: one that joins later counts as ended until then.
+    let placed = if request.evidence_only {
+        Ok(())
+    } else {
+        chain.pipeline.add(&chain.frames)
+    };
+    let built = placed.and_then(|()| match request.location() {
         Location::Rtsp(address) => rtsp(request, address, &chain, outlet),
         location => parsed(request, location, &chain, outlet),
-    };
+    });
     built.map_err(|error| {
-        IngestError::new(IngestErrorKind::PluginMissing, &request.location().to_string(), "a part of GStreamer is missing")
-            .caused_by(error)
+        IngestError::new(
+            IngestErrorKind::PluginMissing,
+            &request.location().to_string(),
+            "a part of GStreamer is missing",
+        )
+        .caused_by(error)
     })?;
     Ok(chain)
 }
 
-fn rtsp(request: &OpenRequest, address: &str, chain: &Chain, outlet: Outlet) -> Result<(), gst::glib::BoolError> {
+fn rtsp(
+    request: &OpenRequest,
+    address: &str,
+    chain: &Chain,
+    outlet: Outlet,
+) -> Result<(), gst::glib::BoolError> {
     let spec = &request.spec;
     let source = gst::ElementFactory::make("rtspsrc")
         .property("location", address)
-        .property("latency", u32::try_from(spec.latency.as_millis()).unwrap_or(u32::MAX))
+        .property(
+            "latency",
+            u32::try_from(spec.latency.as_millis()).unwrap_or(u32::MAX),
+        )
         .property("drop-on-latency", true)
-        .property("tcp-timeout", u64::try_from(spec.deadlines.first_packet.as_micros()).unwrap_or(u64::MAX))
+        .property(
+            "tcp-timeout",
+            u64::try_from(spec.deadlines.first_packet.as_micros()).unwrap_or(u64::MAX),
+        )
         .property_from_str(
             "protocols",
             match (spec.transport, address.starts_with("rtsps")) {
@@ -104,14 +127,22 @@ fn rtsp(request: &OpenRequest, address: &str, chain: &Chain, outlet: Outlet) -> 
     Ok(())
 }
 
-fn parsed(request: &OpenRequest, location: &Location, chain: &Chain, outlet: Outlet) -> Result<(), gst::glib::BoolError> {
+fn parsed(
+    request: &OpenRequest,
+    location: &Location,
+    chain: &Chain,
+    outlet: Outlet,
+) -> Result<(), gst::glib::BoolError> {
     let make = gst::ElementFactory::make;
     let mut elements = match location {
         Location::File(path) => vec![make("filesrc").property("location", path.clone()).build()?],
         Location::Rtmp(address) => vec![make("rtmp2src").property("location", address).build()?],
         Location::Srt(address) => vec![make("srtsrc").property("uri", address).build()?],
         Location::Udp(address) => {
-            let caps = gst::Caps::builder("video/mpegts").field("systemstream", true).field("packetsize", 188).build();
+            let caps = gst::Caps::builder("video/mpegts")
+                .field("systemstream", true)
+                .field("packetsize", 188)
+                .build();
             vec![
                 make("udpsrc")
                     .property("uri", address)
@@ -122,7 +153,10 @@ fn parsed(request: &OpenRequest, location: &Location, chain: &Chain, outlet: Out
         }
         Location::Hls(address) | Location::Http(address) | Location::Rtsp(address) => {
             let timeout = u32::try_from(request.spec.deadlines.first_packet.as_secs().max(1)).unwrap_or(60);
-            let source = make("souphttpsrc").property("location", address).property("timeout", timeout).build()?;
+            let source = make("souphttpsrc")
+                .property("location", address)
+                .property("timeout", timeout)
+                .build()?;
             if let Some(credentials) = &request.spec.credentials {
                 source.set_property("user-id", credentials.user());
                 source.set_property("user-pw", credentials.password());
@@ -156,13 +190,18 @@ impl Outlet {
     ) {
         let outlet = Arc::clone(self);
         element.connect_pad_added(move |_, pad| {
-            let Some(pipeline) = outlet.pipeline.upgrade() else { return };
+            let Some(pipeline) = outlet.pipeline.upgrade() else {
+                return;
+            };
             if pad.direction() != gst::PadDirection::Src {
                 return;
             }
             let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
             if let Err(error) = take(&outlet, &pipeline, pad, &caps) {
-                outlet.wire.refuse(IngestErrorKind::PluginMissing, format!("a stream of it cannot be joined ({error})"));
+                outlet.wire.refuse(
+                    IngestErrorKind::PluginMissing,
+                    format!("a stream of it cannot be joined ({error})"),
+                );
             }
         });
         let wire = Arc::clone(&self.wire);
@@ -174,7 +213,12 @@ impl Outlet {
     }
 
     /// Takes a stream out of RTP.
-    fn rtp_stream(self: &Arc<Self>, pipeline: &gst::Pipeline, pad: &gst::Pad, caps: &gst::Caps) -> Result<(), gst::glib::BoolError> {
+    fn rtp_stream(
+        self: &Arc<Self>,
+        pipeline: &gst::Pipeline,
+        pad: &gst::Pad,
+        caps: &gst::Caps,
+    ) -> Result<(), gst::glib::BoolError> {
         let field = |name: &str| caps.structure(0)?.get::<String>(name).ok();
         let encoding = field("encoding-name").unwrap_or_default();
         let is_video = field("media").as_deref() == Some("video");
@@ -189,29 +233,41 @@ impl Outlet {
             "MP2T" => &["rtpmp2tdepay", "parsebin"],
             "SMPTE336M" => &["rtpklvdepay"],
             _ if is_video => {
-                self.wire.refuse(IngestErrorKind::UnsupportedCodec, format!("it sends {encoding:?} over RTP"));
-                return self.discard(pipeline, pad);
+                self.wire.refuse(
+                    IngestErrorKind::UnsupportedCodec,
+                    format!("it sends {encoding:?} over RTP"),
+                );
+                return discard(pipeline, pad);
             }
-            _ => return self.discard(pipeline, pad),
+            _ => return discard(pipeline, pad),
         };
         let elements = elements
             .iter()
             .map(|name| gst::ElementFactory::make(name).build())
             .collect::<Result<Vec<_>, _>>()?;
-        let (Some(first), Some(last)) = (elements.first(), elements.last()) else { return Ok(()) };
+        let (Some(first), Some(last)) = (elements.first(), elements.last()) else {
+            return Ok(());
+        };
         pipeline.add_many(&elements)?;
         gst::Element::link_many(&elements)?;
         if last.has_property("config-interval") {
             // Parameter sets travel with each key frame, so that a clip can begin at any of them.
             last.set_property("config-interval", -1_i32);
         }
-        let entry = first.static_pad("sink").ok_or_else(|| gst::glib::bool_error!("no sink pad"))?;
+        let entry = first
+            .static_pad("sink")
+            .ok_or_else(|| gst::glib::bool_error!("no sink pad"))?;
         if encoding == "MP2T" {
             self.follow(last, Self::stream);
         } else if let Some(exit) = last.static_pad("src") {
             if is_video {
-                let rate = caps.structure(0).and_then(|structure| structure.get::<i32>("clock-rate").ok());
-                self.sender.follow_packets(&entry, rate.and_then(|rate| u32::try_from(rate).ok()).unwrap_or(90_000));
+                let rate = caps
+                    .structure(0)
+                    .and_then(|structure| structure.get::<i32>("clock-rate").ok());
+                self.sender.follow_packets(
+                    &entry,
+                    rate.and_then(|rate| u32::try_from(rate).ok()).unwrap_or(90_000),
+                );
             }
             // The caps of the elementary stream are known only when data flow; the codec is known now.
             let media_type = match encoding.as_str() {
@@ -233,13 +289,21 @@ impl Outlet {
         for element in elements.iter().rev() {
             element.sync_state_with_parent()?;
         }
-        pad.link(&entry).map_err(|error| gst::glib::bool_error!("{error}"))?;
+        pad.link(&entry)
+            .map_err(|error| gst::glib::bool_error!("{error}"))?;
         Ok(())
     }
 
     /// Takes an elementary stream.
-    fn stream(self: &Arc<Self>, pipeline: &gst::Pipeline, pad: &gst::Pad, caps: &gst::Caps) -> Result<(), gst::glib::BoolError> {
-        let Some(structure) = caps.structure(0) else { return self.discard(pipeline, pad) };
+    fn stream(
+        self: &Arc<Self>,
+        pipeline: &gst::Pipeline,
+        pad: &gst::Pad,
+        caps: &gst::Caps,
+    ) -> Result<(), gst::glib::BoolError> {
+        let Some(structure) = caps.structure(0) else {
+            return discard(pipeline, pad);
+        };
         let name = structure.name().as_str();
         let telemetry = match name {
             "meta/x-klv" => Some(TelemetryKind::Klv),
@@ -251,31 +315,61 @@ impl Outlet {
             return self.telemetry(pipeline, pad, kind);
         }
         // A picture without a rate beside the video is a cover.
-        let moves = structure.get::<gst::Fraction>("framerate").is_ok_and(|rate| rate.numer() > 0);
-        let is_video = name.starts_with("video/") || (name.starts_with("image/") && (moves || pad.parent_element().is_some_and(|parent| parent.name().starts_with("rtp"))));
+        let moves = structure
+            .get::<gst::Fraction>("framerate")
+            .is_ok_and(|rate| rate.numer() > 0);
+        let is_video = name.starts_with("video/")
+            || (name.starts_with("image/")
+                && (moves
+                    || pad
+                        .parent_element()
+                        .is_some_and(|parent| parent.name().starts_with("rtp"))));
         if is_video && self.wire.claim_video() {
             decoder::attach(pipeline, pad, caps, &self.frames, &self.wire);
             return Ok(());
         }
-        self.discard(pipeline, pad)
+        discard(pipeline, pad)
     }
 
-    fn telemetry(&self, pipeline: &gst::Pipeline, pad: &gst::Pad, kind: TelemetryKind) -> Result<(), gst::glib::BoolError> {
-        let sink = gst_app::AppSink::builder().sync(false).async_(false).max_buffers(TELEMETRY_PIECES).drop(true).build();
+    fn telemetry(
+        &self,
+        pipeline: &gst::Pipeline,
+        pad: &gst::Pad,
+        kind: TelemetryKind,
+    ) -> Result<(), gst::glib::BoolError> {
+        let sink = gst_app::AppSink::builder()
+            .sync(false)
+            .async_(false)
+            .max_buffers(TELEMETRY_PIECES)
+            .drop(true)
+            .build();
         pipeline.add(&sink)?;
         sink.sync_state_with_parent()?;
-        let entry = sink.static_pad("sink").ok_or_else(|| gst::glib::bool_error!("no sink pad"))?;
-        pad.link(&entry).map_err(|error| gst::glib::bool_error!("{error}"))?;
-        self.telemetry.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((kind, sink));
+        let entry = sink
+            .static_pad("sink")
+            .ok_or_else(|| gst::glib::bool_error!("no sink pad"))?;
+        pad.link(&entry)
+            .map_err(|error| gst::glib::bool_error!("{error}"))?;
+        self.telemetry
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .push((kind, sink));
         Ok(())
     }
+}
 
-    fn discard(&self, pipeline: &gst::Pipeline, pad: &gst::Pad) -> Result<(), gst::glib::BoolError> {
-        let end = gst::ElementFactory::make("fakesink").property("sync", false).property("async", false).build()?;
-        pipeline.add(&end)?;
-        end.sync_state_with_parent()?;
-        let entry = end.static_pad("sink").ok_or_else(|| gst::glib::bool_error!("no sink pad"))?;
-        pad.link(&entry).map_err(|error| gst::glib::bool_error!("{error}"))?;
-        Ok(())
-    }
+/// Takes a stream that nobody wants: an unlinked track stops some demuxers.
+fn discard(pipeline: &gst::Pipeline, pad: &gst::Pad) -> Result<(), gst::glib::BoolError> {
+    let end = gst::ElementFactory::make("fakesink")
+        .property("sync", false)
+        .property("async", false)
+        .build()?;
+    pipeline.add(&end)?;
+    end.sync_state_with_parent()?;
+    let entry = end
+        .static_pad("sink")
+        .ok_or_else(|| gst::glib::bool_error!("no sink pad"))?;
+    pad.link(&entry)
+        .map_err(|error| gst::glib::bool_error!("{error}"))?;
+    Ok(())
 }

@@ -12,34 +12,49 @@ use super::super::wire::Wire;
 use crate::flow::source::Liveness;
 
 /// Joins a parsed video stream to the sink; refuses through the wire where that cannot be.
-pub(crate) fn attach(pipeline: &gst::Pipeline, video: &gst::Pad, caps: &gst::Caps, sink: &gst_app::AppSink, wire: &Arc<Wire>) {
+pub(crate) fn attach(
+    pipeline: &gst::Pipeline,
+    video: &gst::Pad,
+    caps: &gst::Caps,
+    sink: &gst_app::AppSink,
+    wire: &Arc<Wire>,
+) {
     if wire.request.evidence_only {
         wire.watch_packets(video);
-        let end = gst::ElementFactory::make("fakesink").property("sync", false).property("async", false).build();
+        let end = gst::ElementFactory::make("fakesink")
+            .property("sync", false)
+            .property("async", false)
+            .build();
         let joined = end.ok().and_then(|end| {
             pipeline.add(&end).ok()?;
             end.sync_state_with_parent().ok()?;
             video.link(&end.static_pad("sink")?).ok()
         });
         if joined.is_none() {
-            wire.refuse(IngestErrorKind::PluginMissing, "the element fakesink cannot be used");
+            wire.refuse(
+                IngestErrorKind::PluginMissing,
+                "the element fakesink cannot be used",
+            );
         }
         return;
     }
-    let is_raw = caps.structure(0).is_some_and(|structure| structure.name() == "video/x-raw");
+    let is_raw = caps
+        .structure(0)
+        .is_some_and(|structure| structure.name() == "video/x-raw");
     let decoder = if is_raw {
         gst::ElementFactory::make("identity").build().ok()
     } else {
-        match choose(caps, wire.request.spec.decoder) {
-            Some(factory) => factory.create().build().ok(),
-            None => {
-                refuse_codec(caps, wire);
-                return;
-            }
-        }
+        let Some(factory) = choose(caps, wire.request.spec.decoder) else {
+            refuse_codec(caps, wire);
+            return;
+        };
+        factory.create().build().ok()
     };
     let Some(decoder) = decoder else {
-        wire.refuse(IngestErrorKind::DecoderMissing, "its decoder is installed and cannot be made");
+        wire.refuse(
+            IngestErrorKind::DecoderMissing,
+            "its decoder is installed and cannot be made",
+        );
         return;
     };
     if decoder.has_property("max-threads") {
@@ -51,7 +66,10 @@ pub(crate) fn attach(pipeline: &gst::Pipeline, video: &gst::Pad, caps: &gst::Cap
     }
     let joined = join(pipeline, video, &decoder, sink, wire);
     if let Err(error) = joined {
-        wire.refuse(IngestErrorKind::Undecodable, format!("its decoder cannot be joined to it ({error})"));
+        wire.refuse(
+            IngestErrorKind::Undecodable,
+            format!("its decoder cannot be joined to it ({error})"),
+        );
     }
 }
 
@@ -70,8 +88,8 @@ fn join(
         turner.set_property_from_str("video-direction", "auto");
         elements.push(turner);
     }
-    elements.push(sink.clone().upcast());
     pipeline.add_many(&elements)?;
+    elements.push(sink.clone().upcast());
     gst::Element::link_many(&elements)?;
     let (Some(entry), Some(exit)) = (decoder.static_pad("sink"), sink.static_pad("sink")) else {
         return Err(gst::glib::bool_error!("a decoder without a sink pad"));
@@ -82,19 +100,30 @@ fn join(
     for element in elements.iter().rev() {
         element.sync_state_with_parent()?;
     }
-    video.link(&entry).map_err(|error| gst::glib::bool_error!("{error}"))?;
+    video
+        .link(&entry)
+        .map_err(|error| gst::glib::bool_error!("{error}"))?;
     Ok(())
 }
 
 fn refuse_codec(caps: &gst::Caps, wire: &Wire) {
-    let codec = caps.structure(0).map(|structure| structure.name().to_string()).unwrap_or_default();
+    let codec = caps
+        .structure(0)
+        .map(|structure| structure.name().to_string())
+        .unwrap_or_default();
     match wire.request.spec.decoder {
         DecoderChoice::Auto | DecoderChoice::Software => {
-            wire.refuse(IngestErrorKind::UnsupportedCodec, format!("no decoder on this machine reads {codec}"));
+            wire.refuse(
+                IngestErrorKind::UnsupportedCodec,
+                format!("no decoder on this machine reads {codec}"),
+            );
         }
         asked => wire.refuse(
             IngestErrorKind::DecoderMissing,
-            format!("decoder = {:?} was asked for and no such decoder for {codec} is on this machine", asked.name()),
+            format!(
+                "decoder = {:?} was asked for and no such decoder for {codec} is on this machine",
+                asked.name()
+            ),
         ),
     }
 }
@@ -102,7 +131,9 @@ fn refuse_codec(caps: &gst::Caps, wire: &Wire) {
 /// Returns the best decoder for these caps, by the choice; hardware first where the choice is automatic.
 fn choose(caps: &gst::Caps, choice: DecoderChoice) -> Option<gst::ElementFactory> {
     let mut candidates: Vec<_> = gst::ElementFactory::factories_with_type(
-        gst::ElementFactoryType::DECODER | gst::ElementFactoryType::MEDIA_VIDEO | gst::ElementFactoryType::MEDIA_IMAGE,
+        gst::ElementFactoryType::DECODER
+            | gst::ElementFactoryType::MEDIA_VIDEO
+            | gst::ElementFactoryType::MEDIA_IMAGE,
         gst::Rank::NONE,
     )
     .into_iter()
@@ -129,5 +160,7 @@ fn suits(factory: &gst::ElementFactory, choice: DecoderChoice) -> bool {
 }
 
 fn is_hardware(factory: &gst::ElementFactory) -> bool {
-    factory.metadata("klass").is_some_and(|class| class.contains("Hardware"))
+    factory
+        .metadata("klass")
+        .is_some_and(|class| class.contains("Hardware"))
 }

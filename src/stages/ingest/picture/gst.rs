@@ -13,8 +13,14 @@ struct Mapped(gst_video::VideoFrame<gst_video::video_frame::Readable>);
 
 impl Planes for Mapped {
     fn plane(&self, index: usize) -> (&[u8], usize) {
-        let samples = u32::try_from(index).ok().and_then(|plane| self.0.plane_data(plane).ok());
-        let stride = self.0.plane_stride().get(index).and_then(|&stride| usize::try_from(stride).ok());
+        let samples = u32::try_from(index)
+            .ok()
+            .and_then(|plane| self.0.plane_data(plane).ok());
+        let stride = self
+            .0
+            .plane_stride()
+            .get(index)
+            .and_then(|&stride| usize::try_from(stride).ok());
         match (samples, stride) {
             (Some(samples), Some(stride)) => (samples, stride),
             _ => (&[], 0),

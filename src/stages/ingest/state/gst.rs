@@ -44,11 +44,14 @@ pub(crate) fn change_state(
         .map_err(|error| hung().caused_by(error))?;
     match outcome.recv_timeout(deadline) {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(fault::first_on_bus(pipeline, location)
-            .unwrap_or_else(|| {
-                IngestError::new(IngestErrorKind::Other, location, format!("its pipeline refused to go to {state:?}"))
-                    .caused_by(error)
-            })),
+        Ok(Err(error)) => Err(fault::first_on_bus(pipeline, location).unwrap_or_else(|| {
+            IngestError::new(
+                IngestErrorKind::Other,
+                location,
+                format!("its pipeline refused to go to {state:?}"),
+            )
+            .caused_by(error)
+        })),
         Err(_) => {
             ABANDONED.fetch_add(1, Ordering::Relaxed);
             Err(hung())

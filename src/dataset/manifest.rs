@@ -1,0 +1,196 @@
+//! YOLO with `manifest.csv`, the layout of this project's own training pictures.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::names;
+use super::yolo::{is_picture, read_labels, stem};
+use super::{DatasetError, Label, Labelled, Problem, Readings, canonical_split};
+use crate::flow::detection::Class;
+
+/// The manifest's file name.
+pub const FILE: &str = "manifest.csv";
+
+/// Reads a folder with `manifest.csv`, `images` and `labels`.
+pub(crate) fn read(root: &Path, words: &[String]) -> Result<Readings, DatasetError> {
+    let path = root.join(FILE);
+    let text = std::fs::read_to_string(&path).map_err(|source| DatasetError::Unreadable {
+        path: path.clone(),
+        source,
+    })?;
+    let mut lines = text.lines().enumerate();
+    let columns = Columns::read(lines.next().map_or("", |(_, line)| line))
+        .map_err(|message| DatasetError::Unfit(Problem::at_line(&path, 1, message)))?;
+    let files = picture_files(&root.join("images"))?;
+    let names = if words.is_empty() {
+        names::find(root).map_or_else(names::of_this_project, |(names, _)| names)
+    } else {
+        names::of_words(words)
+    };
+    let mut readings = Readings::default();
+    let mut seen = BTreeSet::new();
+    let mut swapped = Swapped::default();
+    for (index, line) in lines {
+        if line.trim().is_empty() {
+            continue;
+        }
+        let row = columns.row(line);
+        let split = canonical_split(row.field("split").unwrap_or_default());
+        let mut refuse = |problem| readings.problems.push((split.clone(), problem));
+        let name = row.field("name").unwrap_or_default();
+        if name.is_empty() {
+            refuse(Problem::at_line(&path, index + 1, "found no name"));
+            continue;
+        }
+        if !seen.insert(name.to_owned()) {
+            refuse(Problem::at_line(
+                &path,
+                index + 1,
+                format!("{name:?} stands there twice"),
+            ));
+            continue;
+        }
+        let Some(file) = files.get(name) else {
+            let message = format!("images/ holds no picture called {name:?}");
+            refuse(Problem::at_line(&path, index + 1, message));
+            continue;
+        };
+        let labels_path = root.join("labels").join(format!("{name}.txt"));
+        let labels = match read_labels(&labels_path, &names) {
+            Ok(labels) => labels,
+            Err(problem) => {
+                refuse(problem.problem);
+                continue;
+            }
+        };
+        if let Some(message) = swapped.compare(&row, &labels) {
+            refuse(Problem::at_line(
+                &path,
+                index + 1,
+                format!("{message} in {}", labels_path.display()),
+            ));
+            continue;
+        }
+        let size = (row.number("width"), row.number("height"));
+        readings.pictures.push(Labelled {
+            name: name.to_owned(),
+            path: root.join("images").join(file),
+            source: row.field("source").unwrap_or_default().to_owned(),
+            cluster: row.field("cluster").map(ToOwned::to_owned),
+            smoke_labelled: row.field("smoke_labelled") != Some("0"),
+            labels,
+            claimed_size: size.0.zip(size.1),
+            split,
+        });
+    }
+    swapped.check(&path)?;
+    let unlisted: Vec<_> = files.keys().filter(|name| !seen.contains(*name)).collect();
+    if let Some(first) = unlisted.first() {
+        readings.notes.push(format!(
+            "{} picture(s) in images/ are not in {FILE} and were left out, first {first:?}",
+            unlisted.len()
+        ));
+    }
+    Ok(readings)
+}
+
+/// Returns the pictures of a folder by their name without its ending.
+fn picture_files(folder: &Path) -> Result<BTreeMap<String, String>, DatasetError> {
+    let unreadable = |source| DatasetError::Unreadable {
+        path: folder.to_owned(),
+        source,
+    };
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if let (true, Some(file)) = (is_picture(&path), path.file_name()) {
+            files.insert(stem(&path), file.to_string_lossy().into_owned());
+        }
+    }
+    Ok(files)
+}
+
+/// The columns of the manifest by name.
+struct Columns(BTreeMap<String, usize>);
+
+impl Columns {
+    fn read(header: &str) -> Result<Self, String> {
+        let columns: BTreeMap<_, _> = header
+            .trim_start_matches('\u{feff}')
+            .split(',')
+            .enumerate()
+            .map(|(place, name)| (name.trim().to_owned(), place))
+            .collect();
+        for needed in ["name", "split"] {
+            if !columns.contains_key(needed) {
+                return Err(format!(
+                    "found the columns {header:?}, expected name and split among them"
+                ));
+            }
+        }
+        Ok(Self(columns))
+    }
+
+    fn row<'r>(&'r self, line: &'r str) -> Row<'r> {
+        Row {
+            columns: self,
+            fields: line.split(',').map(str::trim).collect(),
+        }
+    }
+}
+
+struct Row<'r> {
+    columns: &'r Columns,
+    fields: Vec<&'r str>,
+}
+
+impl<'r> Row<'r> {
+    fn field(&self, name: &str) -> Option<&'r str> {
+        let place = self.columns.0.get(name)?;
+        self.fields.get(*place).copied().filter(|field| !field.is_empty())
+    }
+
+    fn number(&self, name: &str) -> Option<u32> {
+        self.field(name)?.parse().ok()
+    }
+}
+
+/// Watches whether the label files count flames and smokes as the manifest does, or the other way round.
+#[derive(Default)]
+struct Swapped {
+    compared: usize,
+    swapped: usize,
+}
+
+impl Swapped {
+    /// Returns what is wrong when a picture's boxes are not as many as the manifest says.
+    fn compare(&mut self, row: &Row<'_>, labels: &[Label]) -> Option<String> {
+        let (flames, smokes) = (row.number("flames")?, row.number("smokes")?);
+        let count = |class| labels.iter().filter(|label| label.class == class).count() as u32;
+        let found = (count(Class::Flame), count(Class::Smoke));
+        if flames != smokes {
+            self.compared += 1;
+            self.swapped += usize::from(found == (smokes, flames));
+        }
+        (found != (flames, smokes)).then(|| {
+            format!(
+                "the manifest says {flames} flame(s) and {smokes} smoke(s), there are {} and {}",
+                found.0, found.1
+            )
+        })
+    }
+
+    fn check(&self, path: &Path) -> Result<(), DatasetError> {
+        if self.compared > 0 && self.swapped * 2 > self.compared {
+            return Err(DatasetError::Unfit(Problem::new(
+                path.display(),
+                format!(
+                    "in {} of {} label files flames and smokes are the other way round than the manifest says: wrong \
+                     class order, expected 0 flame and 1 smoke (or a classes.txt that says otherwise)",
+                    self.swapped, self.compared
+                ),
+            )));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,603 @@
+//! The book of incidents: takes reports in, makes incidents of them, and says what changed. No thread, clock or file.
+
+use std::collections::BTreeMap;
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use super::associate::{misfit, misfit_of_place, misfit_of_points, position_of, squared_distance};
+use super::config::{ConfigProblems, ConfirmRule, IncidentConfig};
+use super::fuse::Fusion;
+use super::grid::GridLookup;
+use super::ids::Ids;
+use super::schedule::polygon_holds;
+use super::step::Step;
+use super::update::{Weight, best_of_each_source, is_late, is_sane, settle, take_in, view_of};
+use crate::flow::detection::Class;
+use crate::flow::event::{EventMaker, EventType};
+use crate::flow::incident::{
+    Actor, Incident, IncidentId, Milestone, RejectReason, Sla, State, TransitionKind, View,
+};
+use crate::flow::report::TrackReport;
+use crate::flow::source::SourceId;
+use crate::flow::track::{Decision, TrackId};
+use crate::store::Change;
+
+/// Updates that only bring a better point wait this long after the last one, in seconds.
+const BETTER_EVERY_S: f64 = 5.0;
+/// A view moves to a new incident only where it fits this much better (squared distances).
+const CLEARLY_BETTER: f64 = 6.0;
+
+/// Why a report made no incident.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Quiet {
+    /// A number in it is none, or lies outside its range.
+    Senseless,
+    /// It lies in a mask of its source's picture.
+    Masked,
+    /// Burning is known or allowed there and then.
+    Zone,
+    /// A person rejected it there, and it has not changed since.
+    Dismissed,
+    /// What is left of a fire that was put out.
+    Smouldering,
+}
+
+pub(crate) struct Entry {
+    pub(crate) incident: Incident,
+    /// Whether it knows more than its last revision says.
+    pub(crate) has_news: bool,
+}
+
+/// Joins the reports of all sources to incidents and keeps their life cycle.
+///
+/// Every method returns the changes that it made, in the order in which they must be written.
+pub struct IncidentBook {
+    pub(crate) config: IncidentConfig,
+    zone: TimeZone,
+    pub(crate) maker: EventMaker,
+    pub(crate) grid: Box<dyn GridLookup>,
+    pub(crate) fusion: Box<dyn Fusion>,
+    pub(crate) ids: Ids,
+    pub(crate) entries: BTreeMap<IncidentId, Entry>,
+    tracks: BTreeMap<(SourceId, TrackId), IncidentId>,
+    quiet: BTreeMap<Quiet, u64>,
+    is_drill: bool,
+}
+
+impl IncidentBook {
+    /// Makes a book without incidents.
+    pub fn new(
+        config: IncidentConfig,
+        grid: Box<dyn GridLookup>,
+        fusion: Box<dyn Fusion>,
+        ids: Ids,
+    ) -> Result<Self, ConfigProblems> {
+        config.check()?;
+        let zone = config
+            .zone()
+            .map_err(|problem| ConfigProblems(vec![format!("time_zone: {problem}")]))?;
+        Ok(Self {
+            zone,
+            maker: EventMaker::new(config.site.clone(), config.base_url.as_deref()),
+            config,
+            grid,
+            fusion,
+            ids,
+            entries: BTreeMap::new(),
+            tracks: BTreeMap::new(),
+            quiet: BTreeMap::new(),
+            is_drill: false,
+        })
+    }
+
+    /// Takes in an incident that the store knows, in place of what the book knew of it.
+    pub fn adopt(&mut self, incident: Incident) {
+        self.entries.insert(
+            incident.id,
+            Entry {
+                incident,
+                has_news: false,
+            },
+        );
+    }
+
+    /// Forgets an incident that could not be written.
+    pub fn forget(&mut self, id: IncidentId) {
+        self.entries.remove(&id);
+        self.tracks.retain(|_, known| *known != id);
+    }
+
+    /// Returns an incident as the book knows it.
+    #[must_use]
+    pub fn incident(&self, id: IncidentId) -> Option<&Incident> {
+        self.entries.get(&id).map(|entry| &entry.incident)
+    }
+
+    /// Returns every incident that the book knows, oldest first.
+    pub fn incidents(&self) -> impl Iterator<Item = &Incident> {
+        self.entries.values().map(|entry| &entry.incident)
+    }
+
+    /// Returns how many reports made no incident, and why.
+    #[must_use]
+    pub const fn quieted(&self) -> &BTreeMap<Quiet, u64> {
+        &self.quiet
+    }
+
+    /// Marks every incident that is opened from now on as part of a drill, or no longer.
+    pub const fn set_drill(&mut self, is_drill: bool) {
+        self.is_drill = is_drill;
+    }
+
+    /// Returns whether a drill is on.
+    #[must_use]
+    pub const fn is_drill(&self) -> bool {
+        self.is_drill
+    }
+
+    /// Returns the configuration.
+    #[must_use]
+    pub const fn config(&self) -> &IncidentConfig {
+        &self.config
+    }
+
+    /// Notes what was written.
+    pub fn apply(&mut self, changes: &[Change]) {
+        for change in changes {
+            let incident = change.incident.clone();
+            for view in &incident.views {
+                // A split or merge moves views: their tracks go with them.
+                if let Some(known) = self.tracks.get_mut(&(view.source.clone(), view.track)) {
+                    *known = incident.id;
+                }
+            }
+            self.adopt(incident);
+        }
+    }
+
+    /// Takes in a report of a source.
+    pub fn process(&mut self, report: &TrackReport, now: Timestamp) -> Vec<Change> {
+        if report.decision != Decision::Fire {
+            return Vec::new();
+        }
+        if !is_sane(report) {
+            return self.keep_quiet(Quiet::Senseless);
+        }
+        let track = (report.source.clone(), report.track);
+        let known = self.tracks.get(&track).copied().and_then(|id| self.follow(id));
+        if let Some(id) = known {
+            return self.go_on(id, report, now);
+        }
+        if self.is_masked(report) {
+            return self.keep_quiet(Quiet::Masked);
+        }
+        if let Some(id) = self.best_match(report) {
+            self.tracks.insert(track, id);
+            return self.go_on(id, report, now);
+        }
+        if self.is_in_quiet_zone(report, now) {
+            return self.keep_quiet(Quiet::Zone);
+        }
+        if let Some(id) = self.ended_match(report, now) {
+            self.tracks.insert(track, id);
+            return self.go_on(id, report, now);
+        }
+        self.open(report, now)
+    }
+
+    fn keep_quiet(&mut self, why: Quiet) -> Vec<Change> {
+        *self.quiet.entry(why).or_default() += 1;
+        Vec::new()
+    }
+
+    /// Returns the incident that an incident has become by merging, none where the book has forgotten it.
+    fn follow(&self, mut id: IncidentId) -> Option<IncidentId> {
+        // Merges cannot make a circle (a merged incident takes in nothing), but a damaged store could.
+        for _ in 0..32 {
+            let incident = self.incident(id)?;
+            match incident.merged_into {
+                Some(into) if incident.state == State::Merged => id = into,
+                _ => return Some(id),
+            }
+        }
+        None
+    }
+
+    /// Returns the open incident, or the ended one at the same time, that a report fits best.
+    fn best_match(&self, report: &TrackReport) -> Option<IncidentId> {
+        self.incidents()
+            .filter(|incident| !matches!(incident.state, State::Merged | State::Rejected))
+            .filter(|incident| {
+                incident
+                    .ended_at
+                    .is_none_or(|ended| report.first_seen.at <= ended)
+            })
+            .filter_map(|incident| Some((misfit(&self.config, incident, report)?, incident.id)))
+            .min_by(|a, b| a.0.total_cmp(&b.0))
+            .map(|(_, id)| id)
+    }
+
+    /// Returns the ended incident at whose place a report lies: put out, closed, or rejected.
+    fn ended_match(&self, report: &TrackReport, now: Timestamp) -> Option<IncidentId> {
+        let late = is_late(&self.config, report, now);
+        self.incidents()
+            .filter(|incident| {
+                let Some(ended) = incident.ended_at else {
+                    return false;
+                };
+                let since_s = report.last_seen.at.duration_since(ended).as_secs_f64();
+                match incident.state {
+                    State::Extinguished | State::Closed => !late && since_s <= self.config.reopen_within_s,
+                    State::Rejected => {
+                        since_s <= self.config.dismiss_for_s
+                            && since_s >= -self.config.join_gap_s
+                            && incident.reject_reason.is_none_or(dismisses_place)
+                    }
+                    _ => false,
+                }
+            })
+            .filter_map(|incident| Some((misfit_of_place(&self.config, incident, report)?, incident.id)))
+            .min_by(|a, b| a.0.total_cmp(&b.0))
+            .map(|(_, id)| id)
+    }
+
+    /// Takes a report into an incident that is known to show it.
+    fn go_on(&mut self, id: IncidentId, report: &TrackReport, now: Timestamp) -> Vec<Change> {
+        let Some(incident) = self.incident(id).cloned() else {
+            return Vec::new();
+        };
+        match incident.state {
+            State::Rejected if self.has_changed(&incident, report) => self.reopen(incident, report, now),
+            State::Rejected => self.keep_quiet(Quiet::Dismissed),
+            State::Extinguished | State::Closed => {
+                let Some(ended) = incident.ended_at else {
+                    return self.update(incident, report, now);
+                };
+                if report.first_seen.at <= ended && report.last_seen.at <= ended {
+                    return self.update(incident, report, now);
+                }
+                let after_s = report.last_seen.at.duration_since(ended).as_secs_f64();
+                let new_flame = report.class == Class::Flame && report.first_seen.at > ended;
+                let burns = new_flame || after_s > self.config.smoulder_s;
+                if burns && !is_late(&self.config, report, now) {
+                    self.reopen(incident, report, now)
+                } else {
+                    self.keep_quiet(Quiet::Smouldering)
+                }
+            }
+            _ => self.update(incident, report, now),
+        }
+    }
+
+    /// Returns whether a rejected thing is no longer what was rejected: it burns openly, or it has grown.
+    fn has_changed(&self, incident: &Incident, report: &TrackReport) -> bool {
+        if incident.reject_reason.is_some_and(|reason| !looks_again(reason)) {
+            return false;
+        }
+        if report.class == Class::Flame && incident.class == Class::Smoke {
+            return true;
+        }
+        let before = incident
+            .views
+            .iter()
+            .filter(|view| view.source == report.source && view.picture_size == report.picture_size)
+            .map(View::picture_share)
+            .fold(0.0, f32::max);
+        before > 0.0 && view_of(report).picture_share() >= before * self.config.dismiss_growth
+    }
+
+    fn update(&mut self, mut incident: Incident, report: &TrackReport, now: Timestamp) -> Vec<Change> {
+        let (mut weight, files) = take_in(&mut incident, report, &*self.fusion, &*self.grid);
+        if incident.late && incident.is_open() && !is_late(&self.config, report, now) {
+            incident.late = false;
+            weight = Weight::New;
+            self.start_clock(&mut incident, report.first_seen.at, now);
+        }
+        let since_s = now.duration_since(incident.changed_at).as_secs_f64();
+        let is_told = match weight {
+            Weight::New => true,
+            Weight::Better => since_s >= BETTER_EVERY_S,
+            Weight::Routine => since_s >= self.config.update_every_s,
+        };
+        let id = incident.id;
+        if !is_told {
+            self.entries.insert(
+                id,
+                Entry {
+                    incident,
+                    has_news: true,
+                },
+            );
+            return self.confirm_by_rule(id, now).into_iter().collect();
+        }
+        let from = Some(incident.state);
+        let step = Step {
+            evidence: files,
+            ..Step::new(TransitionKind::Updated, EventType::Updated, from, now)
+        };
+        let mut changes = vec![self.take(step, incident, now)];
+        changes.extend(self.confirm_by_rule(id, now));
+        changes
+    }
+
+    fn reopen(&mut self, mut incident: Incident, report: &TrackReport, now: Timestamp) -> Vec<Change> {
+        let from = incident.state;
+        let (_, files) = take_in(&mut incident, report, &*self.fusion, &*self.grid);
+        let starts = incident
+            .ended_at
+            .map_or(report.first_seen.at, |ended| report.first_seen.at.max(ended));
+        self.bring_back(&mut incident, starts, now);
+        incident.state = if from == State::Rejected {
+            State::Suspected
+        } else {
+            State::Confirmed
+        };
+        let id = incident.id;
+        let step = Step {
+            evidence: files,
+            ..Step::new(TransitionKind::Reopened, EventType::Reopened, Some(from), now)
+        };
+        let mut changes = vec![self.take(step, incident, now)];
+        changes.extend(self.confirm_by_rule(id, now));
+        changes
+    }
+
+    /// Undoes the end of an incident and starts its clock again.
+    pub(crate) fn bring_back(&self, incident: &mut Incident, starts: Timestamp, now: Timestamp) {
+        incident.ended_at = None;
+        incident.reject_reason = None;
+        incident.return_reason = None;
+        incident.reopened += 1;
+        self.start_clock(incident, starts, now);
+    }
+
+    fn start_clock(&self, incident: &mut Incident, starts: Timestamp, now: Timestamp) {
+        incident.sla = self.config.profile_in_force().map(|profile| {
+            let mut sla = Sla::new(profile, starts);
+            sla.reach(State::Suspected, now);
+            sla
+        });
+    }
+
+    fn open(&mut self, report: &TrackReport, now: Timestamp) -> Vec<Change> {
+        let id = IncidentId::new(self.ids.next(now));
+        let late = is_late(&self.config, report, now);
+        let mut incident = Incident {
+            id,
+            revision: 0,
+            state: State::Suspected,
+            first_seen: report.first_seen,
+            last_seen: report.last_seen,
+            opened_at: now,
+            changed_at: now,
+            late,
+            drill: self.is_drill,
+            class: report.class,
+            confidence: report.score,
+            views: Vec::new(),
+            position: None,
+            bearing: None,
+            grid: None,
+            assigned: false,
+            candidates: Vec::new(),
+            sla: None,
+            checklist: self.config.checklist.clone(),
+            evidence: Vec::new(),
+            model: report.model.clone(),
+            reject_reason: None,
+            return_reason: None,
+            ended_at: None,
+            reopened: 0,
+            merged_into: None,
+            merged_from: Vec::new(),
+            split_from: None,
+            distinct_from: Vec::new(),
+            legal_hold: false,
+        };
+        let (_, files) = take_in(&mut incident, report, &*self.fusion, &*self.grid);
+        if !late {
+            self.start_clock(&mut incident, report.first_seen.at, now);
+        }
+        self.tracks.insert((report.source.clone(), report.track), id);
+        let step = Step {
+            evidence: files,
+            ..Step::new(TransitionKind::Opened, EventType::Suspected, None, now)
+        };
+        let mut changes = vec![self.take(step, incident, now)];
+        changes.extend(self.rehome(id, &report.source, now));
+        changes.extend(self.confirm_by_rule(id, now));
+        changes
+    }
+
+    /// A camera that shows two fires told `new` apart from a neighbour. What other sources saw may belong to the new
+    /// one: whatever fits it clearly better moves there.
+    fn rehome(&mut self, new: IncidentId, source: &SourceId, now: Timestamp) -> Vec<Change> {
+        let Some(place) = self.incident(new).and_then(|incident| incident.position) else {
+            return Vec::new();
+        };
+        let mut moves: Vec<(IncidentId, View)> = Vec::new();
+        for incident in self.incidents() {
+            let shares_source = incident.views.iter().any(|view| view.source == *source);
+            if incident.id == new || !incident.state.is_burning() || !shares_source {
+                continue;
+            }
+            for view in best_of_each_source(&incident.views) {
+                let Some(seen) = view.position.filter(|_| view.source != *source) else {
+                    continue;
+                };
+                let others: Vec<&View> = best_of_each_source(&incident.views)
+                    .into_iter()
+                    .filter(|other| other.source != view.source)
+                    .collect();
+                let Some(rest) = self.fusion.fuse(&others) else {
+                    continue;
+                };
+                let to_new = squared_distance(&self.config, &seen, &place).0;
+                let to_rest = squared_distance(&self.config, &seen, &rest).0;
+                if misfit_of_points(&self.config, &seen, &place).is_some()
+                    && to_new + CLEARLY_BETTER < to_rest
+                {
+                    moves.push((incident.id, view.clone()));
+                }
+            }
+        }
+        let mut changes = Vec::new();
+        for (from, view) in moves {
+            changes.extend(self.move_views(from, new, &view.source, now));
+        }
+        changes
+    }
+
+    fn move_views(
+        &mut self,
+        from: IncidentId,
+        to: IncidentId,
+        source: &SourceId,
+        now: Timestamp,
+    ) -> Vec<Change> {
+        let (Some(mut giver), Some(mut taker)) = (self.incident(from).cloned(), self.incident(to).cloned())
+        else {
+            return Vec::new();
+        };
+        let (gone, kept) = giver.views.drain(..).partition(|view| view.source == *source);
+        giver.views = kept;
+        taker.views.extend(gone);
+        giver.distinct_from.push(to);
+        taker.distinct_from.push(from);
+        let mut changes = Vec::new();
+        for (mut incident, other) in [(giver, to), (taker, from)] {
+            settle(&mut incident, &*self.fusion, &*self.grid);
+            for view in &incident.views {
+                self.tracks.insert((view.source.clone(), view.track), incident.id);
+            }
+            let step = Step {
+                others: vec![other],
+                ..Step::new(
+                    TransitionKind::Split,
+                    EventType::Updated,
+                    Some(incident.state),
+                    now,
+                )
+            };
+            changes.push(self.take(step, incident, now));
+        }
+        changes
+    }
+
+    /// Confirms a suspected incident where a rule allows it.
+    fn confirm_by_rule(&mut self, id: IncidentId, now: Timestamp) -> Option<Change> {
+        let incident = self.incident(id)?;
+        if incident.state != State::Suspected || incident.late {
+            return None;
+        }
+        let time = self.zone.to_datetime(now).time();
+        let rule =
+            self.config.confirm.iter().find(|rule| {
+                rule.between.is_none_or(|window| window.holds(time)) && is_met(rule, incident)
+            })?;
+        let actor = Actor::rule(rule.name.clone());
+        let mut incident = incident.clone();
+        incident.state = State::Confirmed;
+        let step = Step {
+            actor,
+            ..Step::new(
+                TransitionKind::Moved,
+                EventType::Confirmed,
+                Some(State::Suspected),
+                now,
+            )
+        };
+        Some(self.take(step, incident, now))
+    }
+
+    /// Takes a step and notes it.
+    pub(crate) fn take(&mut self, step: Step, incident: Incident, now: Timestamp) -> Change {
+        let change = step.take(incident, &self.maker, &mut self.ids, now);
+        self.adopt(change.incident.clone());
+        change
+    }
+
+    fn is_masked(&self, report: &TrackReport) -> bool {
+        let (x, y) = report.bbox.centre();
+        let (width, height) = report.picture_size;
+        let share = [
+            f64::from(x) / f64::from(width.max(1)),
+            f64::from(y) / f64::from(height.max(1)),
+        ];
+        self.config
+            .masks
+            .iter()
+            .any(|mask| mask.source == report.source.as_str() && polygon_holds(&mask.polygon, share))
+    }
+
+    fn is_in_quiet_zone(&self, report: &TrackReport, now: Timestamp) -> bool {
+        let Some(position) = position_of(&report.place) else {
+            return false;
+        };
+        // A late report is judged by the schedule of when it was taken.
+        let at = report.last_seen.at.min(now);
+        self.config.quiet.iter().any(|quiet| {
+            quiet.classes.contains(&report.class)
+                && quiet.zone.holds(position.point)
+                && quiet.schedule.holds(at, &self.zone)
+        })
+    }
+
+    /// Forgets what is so long over that no report can belong to it.
+    pub(crate) fn prune(&mut self, now: Timestamp) {
+        let kept = SignedDuration::from_secs(
+            self.config
+                .reopen_within_s
+                .max(self.config.dismiss_for_s)
+                .min(1e9) as i64,
+        );
+        let oldest = now.saturating_sub(kept).unwrap_or(Timestamp::MIN);
+        self.entries.retain(|_, entry| {
+            let incident = &entry.incident;
+            incident.is_open() || incident.ended_at.unwrap_or(incident.changed_at) >= oldest
+        });
+        let entries = &self.entries;
+        self.tracks.retain(|_, id| entries.contains_key(id));
+    }
+}
+
+fn is_met(rule: &ConfirmRule, incident: &Incident) -> bool {
+    let mut sources: Vec<&SourceId> = incident.views.iter().map(|view| &view.source).collect();
+    sources.sort_unstable();
+    sources.dedup();
+    sources.len() >= rule.min_sources
+        && incident.views.iter().any(|view| {
+            rule.names(view.source.as_str())
+                && rule.mount.is_none_or(|mount| mount == view.mount)
+                && rule.class.is_none_or(|class| class == view.class)
+                && view.score >= rule.min_score
+                && view.last_seen.at.duration_since(view.first_seen.at).as_secs_f64() >= rule.min_seen_s
+        })
+}
+
+/// Returns whether a rejection says something of the place, so that repeats there stay quiet.
+const fn dismisses_place(reason: RejectReason) -> bool {
+    !matches!(
+        reason,
+        RejectReason::Drill | RejectReason::Duplicate | RejectReason::VehicleLight
+    )
+}
+
+/// Returns whether a rejected thing counts again when it grows or bursts into flame.
+const fn looks_again(reason: RejectReason) -> bool {
+    !matches!(reason, RejectReason::OutOfArea | RejectReason::Duplicate)
+}
+
+impl Incident {
+    /// Returns when a milestone was reached, none where it was not or no deadline speaks of it.
+    #[must_use]
+    pub fn reached(&self, milestone: Milestone) -> Option<Timestamp> {
+        self.sla
+            .as_ref()?
+            .milestones
+            .iter()
+            .find(|deadline| deadline.milestone == milestone)?
+            .done
+    }
+}

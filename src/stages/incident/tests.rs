@@ -1,0 +1,15 @@
+//! The incident stage on a simulated clock.
+
+mod deadlines;
+
+mod desk;
+
+mod fusion;
+
+mod joining;
+
+mod lifecycle;
+
+mod quiet;
+
+mod scene;

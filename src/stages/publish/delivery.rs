@@ -1,0 +1,647 @@
+//! One delivery loop: takes events from the outbox in order, hands them to one sink, and settles what became of each.
+//!
+//! Three kinds of trouble are told apart. A sink that cannot be reached is an outage: everything waits, one event at a
+//! time is tried, and no event is given up for it before its time is over. A sink that cannot take one event now delays
+//! the incident of that event. A sink that will never take an event makes it a dead letter, and the incident goes on.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use rand_chacha::ChaCha8Rng;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::backoff::Backoff;
+use super::evidence::{EvidenceFiles, InlineEvidence, with_content};
+use super::filter::Filter;
+use super::limit::Limiter;
+use super::sink::{Delivery, Failure, Sink, SinkError};
+use crate::clock::Clock;
+use crate::store::{Pending, Store, StoreError};
+
+/// How many events are read from the outbox at once; a few KiB each, so about 4 MiB.
+const WINDOW: usize = 1024;
+
+/// How many events of one incident are sent before the outcome is written down.
+const LANE: usize = 32;
+
+/// How often the outbox is looked at when nobody says that there is something: another program may have put it there.
+const POLL: Duration = Duration::from_secs(1);
+
+/// How long to wait after the store failed.
+const STORE_TROUBLE: Duration = Duration::from_secs(1);
+
+/// How many failures in a row, without a success between, make an outage of events that were merely not taken.
+const OUTAGE_AFTER: u32 = 8;
+
+/// How many failing events are remembered.
+const REMEMBERED_FAILURES: usize = 10_000;
+
+/// How one loop behaves.
+#[derive(Clone, Debug)]
+pub struct LoopOptions {
+    /// The sink's name in the outbox.
+    pub name: String,
+    /// Which events.
+    pub filter: Filter,
+    /// How long to wait after failures.
+    pub backoff: Backoff,
+    /// After how many failures, while other events got through, an event is a dead letter.
+    pub max_attempts: u32,
+    /// After how long an event is a dead letter, whatever the reason.
+    pub give_up_after: SignedDuration,
+    /// How many calls a minute.
+    pub calls_per_minute: Option<u32>,
+    /// Whether events are only logged.
+    pub dry_run: bool,
+    /// Which evidence travels inside events.
+    pub inline_evidence: InlineEvidence,
+}
+
+/// What a loop has done since it started.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Events that the sink took.
+    pub delivered: AtomicU64,
+    /// Attempts that failed.
+    pub failed: AtomicU64,
+    /// Events that were given up.
+    pub dead: AtomicU64,
+    /// Events that the filter kept back.
+    pub filtered: AtomicU64,
+    /// Whether the sink cannot be reached at the moment.
+    pub is_down: AtomicBool,
+    /// Milliseconds from outbox to acknowledgement, of the event that was delivered last.
+    pub last_latency_ms: AtomicU64,
+}
+
+/// One loop with all it needs.
+pub struct DeliveryLoop {
+    /// How it behaves.
+    pub options: LoopOptions,
+    /// Where events go.
+    pub sink: Arc<dyn Sink>,
+    /// Where events come from.
+    pub store: Store,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Lends evidence files.
+    pub evidence: Option<Arc<dyn EvidenceFiles>>,
+    /// Makes waits uneven.
+    pub rng: ChaCha8Rng,
+    /// Says that there is something in the outbox.
+    pub wake: Arc<Notify>,
+    /// Says that the program ends: deliver what can be delivered, then return.
+    pub stop: watch::Receiver<bool>,
+    /// Counts.
+    pub counters: Arc<Counters>,
+}
+
+/// What became of the events of one call or of one incident.
+struct Outcome {
+    subjects: Vec<String>,
+    delivered: Vec<Delivery>,
+    failed: Option<(Vec<Delivery>, SinkError)>,
+}
+
+struct Running {
+    tasks: JoinSet<Outcome>,
+    /// Subjects of which something is on its way.
+    busy: HashSet<String>,
+    /// What was read and not yet sent: by first event, one incident each.
+    lanes: BTreeMap<i64, Vec<Delivery>>,
+    limiter: Option<Limiter>,
+    /// Failures in a row.
+    streak: u32,
+    /// While the sink cannot be reached: when to try again.
+    resume_at: Option<Instant>,
+    /// How often each event failed while others got through, and at how many successes that was counted last.
+    failures: HashMap<i64, (u32, u64)>,
+    /// When an event that waits for its next attempt may be sent.
+    next_attempt: Option<Instant>,
+    /// Whether the outbox may hold more than was read.
+    stale: bool,
+}
+
+impl DeliveryLoop {
+    /// Runs until it is told to stop, or the sink wants no more.
+    pub async fn run(mut self) {
+        let mut running = Running {
+            tasks: JoinSet::new(),
+            busy: HashSet::new(),
+            lanes: BTreeMap::new(),
+            limiter: self
+                .options
+                .calls_per_minute
+                .map(|rate| Limiter::new(rate, 1, Instant::now())),
+            streak: 0,
+            resume_at: None,
+            failures: HashMap::new(),
+            next_attempt: None,
+            stale: true,
+        };
+        loop {
+            if running.stale
+                && running.lanes.is_empty()
+                && running.has_room(self.sink.concurrency())
+                && let Err(error) = self.refill(&mut running).await
+            {
+                self.report_store_trouble(&error);
+                running.stale = false;
+                running.next_attempt = Some(Instant::now() + STORE_TROUBLE);
+            }
+            self.launch(&mut running);
+            if *self.stop.borrow() && running.is_drained() {
+                break;
+            }
+            let Some(outcomes) = self.wait(&mut running).await else {
+                continue;
+            };
+            match self.settle(&mut running, outcomes).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    // What was delivered and could not be written down is sent again: the receiver knows the id.
+                    self.report_store_trouble(&error);
+                    tokio::time::sleep(STORE_TROUBLE).await;
+                }
+            }
+        }
+        running.tasks.shutdown().await;
+        self.sink.close().await;
+    }
+
+    fn report_store_trouble(&self, error: &StoreError) {
+        tracing::error!(
+            sink = self.options.name,
+            error = %super::sink::Chain(error),
+            hint = error.hint(),
+            "outbox cannot be used: delivery waits"
+        );
+    }
+
+    /// Waits for whatever comes first; returns what has become of events, if that was it.
+    async fn wait(&mut self, running: &mut Running) -> Option<Vec<Outcome>> {
+        let now = Instant::now();
+        let may_launch_at = match (&running.limiter, running.lanes.is_empty()) {
+            (Some(limiter), false) => Some(limiter.ready_at()),
+            _ => None,
+        };
+        let deadline = [running.resume_at, running.next_attempt, may_launch_at]
+            .into_iter()
+            .flatten()
+            .filter(|at| *at > now)
+            .min()
+            .map_or(now + POLL, |at| at.min(now + POLL));
+        tokio::select! {
+            Some(first) = running.tasks.join_next() => {
+                let mut outcomes = vec![first];
+                while let Some(next) = running.tasks.try_join_next() {
+                    outcomes.push(next);
+                }
+                running.stale = true;
+                let outcomes = outcomes.into_iter().map(|outcome| match outcome {
+                    Ok(outcome) => outcome,
+                    // A sink that panics is a bug of ours; the events come again from the outbox.
+                    Err(error) => std::panic::resume_unwind(error.into_panic()),
+                });
+                Some(outcomes.collect())
+            }
+            () = self.wake.notified() => {
+                running.stale = true;
+                None
+            }
+            () = tokio::time::sleep_until(deadline) => {
+                running.stale = true;
+                None
+            }
+            changed = self.stop.changed(), if !*self.stop.borrow() => {
+                if changed.is_err() {
+                    tracing::debug!(sink = self.options.name, "publisher has gone: delivery ends");
+                }
+                None
+            }
+        }
+    }
+
+    /// Reads the outbox and sorts what is to be sent by incident.
+    async fn refill(&mut self, running: &mut Running) -> Result<(), StoreError> {
+        running.stale = false;
+        let limit = u32::try_from(WINDOW + running.busy.len() * LANE).unwrap_or(u32::MAX);
+        let (store, name) = (self.store.clone(), self.options.name.clone());
+        let now = self.clock.wall();
+        let (pending, next_attempt) = blocking(move || {
+            let pending = store.pending(&name, limit, now)?;
+            let next = store.next_attempt_at(&name, now)?;
+            Ok((pending, next))
+        })
+        .await?;
+        running.next_attempt = next_attempt.map(|at| {
+            let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
+            Instant::now() + wait
+        });
+        let mut lanes = BTreeMap::<String, Vec<Delivery>>::new();
+        let mut unwanted = Vec::new();
+        for pending in pending {
+            if running.busy.contains(&pending.subject) {
+                continue;
+            }
+            if self.wants(&pending) {
+                lanes
+                    .entry(pending.subject.clone())
+                    .or_default()
+                    .push(delivery_of(pending));
+            } else {
+                unwanted.push(pending.seq);
+            }
+        }
+        running.lanes = lanes
+            .into_values()
+            .filter_map(|lane| {
+                lane.first()
+                    .map(|first| first.sequence)
+                    .map(|first| (first, lane))
+            })
+            .collect();
+        if !unwanted.is_empty() {
+            let count = unwanted.len() as u64;
+            let (store, name) = (self.store.clone(), self.options.name.clone());
+            blocking(move || store.filtered(&name, &unwanted, now)).await?;
+            self.counters.filtered.fetch_add(count, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn wants(&self, pending: &Pending) -> bool {
+        // An event that cannot be read is let through: the sink says so, and it becomes a dead letter that is seen.
+        self.options.filter == Filter::default()
+            || pending
+                .event()
+                .is_ok_and(|event| self.options.filter.passes(&event))
+    }
+
+    /// Starts as many calls as may run now.
+    fn launch(&mut self, running: &mut Running) {
+        let now = Instant::now();
+        if running.resume_at.is_some_and(|at| at > now) {
+            return;
+        }
+        // While it is not known whether the sink is back, one call finds out.
+        let concurrency = if running.streak > 0 {
+            1
+        } else {
+            self.sink.concurrency()
+        };
+        let batch = self.sink.batch_size();
+        while running.tasks.len() < concurrency.max(1) {
+            if let Some(limiter) = &mut running.limiter {
+                if running.lanes.is_empty() || limiter.ready_at() > now {
+                    return;
+                }
+                limiter.take(now);
+            }
+            let deliveries = if batch > 1 {
+                if !running.tasks.is_empty() {
+                    return;
+                }
+                running.take_oldest(batch)
+            } else {
+                let most = if running.limiter.is_some() || running.streak > 0 {
+                    1
+                } else {
+                    LANE
+                };
+                running.take_lane(most)
+            };
+            if deliveries.is_empty() {
+                return;
+            }
+            let subjects = deliveries
+                .iter()
+                .map(|delivery| delivery.subject.clone())
+                .collect::<HashSet<_>>();
+            running.busy.extend(subjects.iter().cloned());
+            let call = Call {
+                sink: Arc::clone(&self.sink),
+                evidence: self.evidence.clone(),
+                inline: self.options.inline_evidence,
+                name: self.options.name.clone(),
+                dry_run: self.options.dry_run,
+                together: batch > 1,
+            };
+            running
+                .tasks
+                .spawn(call.make(subjects.into_iter().collect(), deliveries));
+        }
+    }
+
+    /// Writes down what became of events; returns false when the sink wants no more.
+    async fn settle(&mut self, running: &mut Running, outcomes: Vec<Outcome>) -> Result<bool, StoreError> {
+        let now = self.clock.wall();
+        let mut delivered = Vec::new();
+        let mut failed = Vec::new();
+        for outcome in outcomes {
+            for subject in &outcome.subjects {
+                running.busy.remove(subject);
+            }
+            for delivery in outcome.delivered {
+                let latency = Duration::try_from(now.duration_since(delivery.time)).unwrap_or_default();
+                let latency_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
+                self.counters.last_latency_ms.store(latency_ms, Ordering::Relaxed);
+                running.failures.remove(&delivery.sequence);
+                delivered.push(delivery.sequence);
+            }
+            failed.extend(outcome.failed);
+        }
+        if !delivered.is_empty() {
+            let count = delivered.len() as u64;
+            let (store, name) = (self.store.clone(), self.options.name.clone());
+            blocking(move || store.delivered(&name, &delivered, now)).await?;
+            self.counters.delivered.fetch_add(count, Ordering::Relaxed);
+            self.come_back(running);
+        }
+        for (deliveries, error) in failed {
+            if !self.note_failure(running, &deliveries, &error, now).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn come_back(&self, running: &mut Running) {
+        running.streak = 0;
+        running.resume_at = None;
+        if self.counters.is_down.swap(false, Ordering::Relaxed) {
+            tracing::info!(sink = self.options.name, "sink takes events again");
+        }
+    }
+
+    /// Decides what a failure means; returns false when the sink wants no more.
+    async fn note_failure(
+        &mut self,
+        running: &mut Running,
+        deliveries: &[Delivery],
+        error: &SinkError,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.counters.failed.fetch_add(1, Ordering::Relaxed);
+        let why = error.chain();
+        let (store, name) = (self.store.clone(), self.options.name.clone());
+        if error.disables() {
+            tracing::error!(
+                sink = name,
+                error = why,
+                "receiver is gone for good: sink is switched off until the next start"
+            );
+            blocking(move || store.disable_sink(&name, &why)).await?;
+            return Ok(false);
+        }
+        let mut dead = Vec::new();
+        let mut alive = Vec::new();
+        for delivery in deliveries {
+            if error.failure() == Failure::Refused || self.is_hopeless(running, delivery, error, now) {
+                dead.push(delivery.sequence);
+            } else {
+                alive.push(delivery);
+            }
+        }
+        for seq in &dead {
+            tracing::error!(
+                sink = name,
+                seq,
+                error = why,
+                "event is set aside: see `emberwatch outbox list`"
+            );
+            running.failures.remove(seq);
+        }
+        self.counters.dead.fetch_add(dead.len() as u64, Ordering::Relaxed);
+        let first = alive
+            .first()
+            .map(|delivery| (delivery.sequence, delivery.attempts));
+        let wait = self.wait_after(running, error, first.map_or(0, |(_, attempts)| attempts));
+        let next = now.checked_add(wait).unwrap_or(Timestamp::MAX);
+        blocking(move || {
+            for seq in dead {
+                store.dead_letter(&name, seq, &why, now)?;
+            }
+            // The first says why it waits; the others of its call wait behind it, or come with it again.
+            match first {
+                Some((seq, _)) => store.failed(&name, seq, &why, next),
+                None => Ok(()),
+            }
+        })
+        .await?;
+        Ok(true)
+    }
+
+    fn is_hopeless(
+        &self,
+        running: &mut Running,
+        delivery: &Delivery,
+        error: &SinkError,
+        now: Timestamp,
+    ) -> bool {
+        if now.duration_since(delivery.time) > self.options.give_up_after {
+            return true;
+        }
+        if error.failure() != Failure::Busy {
+            return false;
+        }
+        if running.failures.len() > REMEMBERED_FAILURES {
+            running.failures.clear();
+        }
+        let successes = self.counters.delivered.load(Ordering::Relaxed);
+        let (count, seen) = running
+            .failures
+            .entry(delivery.sequence)
+            .or_insert((0, successes));
+        // Only a failure beside successes speaks against the event.
+        if *count == 0 || *seen != successes {
+            *count += 1;
+            *seen = successes;
+        }
+        *count >= self.options.max_attempts.max(1)
+    }
+
+    /// Notes the failure for the whole sink, and returns how long the event has to wait.
+    fn wait_after(&mut self, running: &mut Running, error: &SinkError, attempts: u32) -> Duration {
+        running.streak = match error.failure() {
+            Failure::Refused | Failure::Gone => return Duration::ZERO,
+            Failure::Unreachable => running.streak.saturating_add(1).max(1),
+            Failure::Busy if self.sink.batch_size() > 1 || running.streak > 0 => {
+                running.streak.saturating_add(1)
+            }
+            Failure::Busy => self.busy_streak(running),
+        };
+        if running.streak == 0 {
+            let wait = self
+                .options
+                .backoff
+                .wait(attempts.saturating_add(1), &mut self.rng);
+            return error.retry_after().unwrap_or(wait);
+        }
+        let backoff = self.options.backoff.wait(running.streak, &mut self.rng);
+        let wait = error.retry_after().unwrap_or(backoff);
+        // Calls that were under way when the sink went down must not lengthen the wait one by one.
+        let now = Instant::now();
+        if running.resume_at.is_none_or(|at| at <= now) {
+            running.resume_at = Some(now + wait);
+        } else {
+            running.streak = running.streak.saturating_sub(1).max(1);
+        }
+        if !self.counters.is_down.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                sink = self.options.name,
+                error = error.chain(),
+                "sink cannot be reached: events wait in the outbox"
+            );
+        }
+        wait
+    }
+
+    /// Returns 1 when nothing has got through for so many failures that the sink itself must be at fault.
+    fn busy_streak(&self, running: &Running) -> u32 {
+        let successes = self.counters.delivered.load(Ordering::Relaxed);
+        let failing = running
+            .failures
+            .values()
+            .filter(|(_, seen)| *seen == successes)
+            .count();
+        u32::from(failing >= OUTAGE_AFTER as usize)
+    }
+}
+
+impl Running {
+    /// Returns whether the loop may end: nothing on its way, and nothing that could be sent now.
+    fn is_drained(&self) -> bool {
+        let nothing_to_send = self.lanes.is_empty() && !self.stale;
+        self.tasks.is_empty() && (nothing_to_send || self.resume_at.is_some() || self.limiter.is_some())
+    }
+
+    fn has_room(&self, concurrency: usize) -> bool {
+        self.tasks.len() < concurrency.max(1)
+    }
+
+    /// Takes the incident whose event is oldest; what is left of it stays behind what was read for others.
+    fn take_lane(&mut self, most: usize) -> Vec<Delivery> {
+        let Some((_, mut lane)) = self.lanes.pop_first() else {
+            return Vec::new();
+        };
+        if lane.len() > most {
+            // The rest comes again from the outbox once these are settled.
+            lane.truncate(most);
+            self.stale = true;
+        }
+        lane
+    }
+
+    /// Takes the oldest events, whatever their incident.
+    fn take_oldest(&mut self, most: usize) -> Vec<Delivery> {
+        let mut all = std::mem::take(&mut self.lanes)
+            .into_values()
+            .flatten()
+            .collect::<Vec<_>>();
+        all.sort_by_key(|delivery| delivery.sequence);
+        if all.len() > most {
+            all.truncate(most);
+            self.stale = true;
+        }
+        all
+    }
+}
+
+/// What a call needs, apart from the loop.
+struct Call {
+    sink: Arc<dyn Sink>,
+    evidence: Option<Arc<dyn EvidenceFiles>>,
+    inline: InlineEvidence,
+    name: String,
+    dry_run: bool,
+    together: bool,
+}
+
+impl Call {
+    async fn make(self, subjects: Vec<String>, mut deliveries: Vec<Delivery>) -> Outcome {
+        if self.inline.bytes > 0 {
+            self.add_content(&mut deliveries).await;
+        }
+        let mut outcome = Outcome {
+            subjects,
+            delivered: Vec::new(),
+            failed: None,
+        };
+        if self.together {
+            match self.hand_over(&deliveries).await {
+                Ok(()) => outcome.delivered = deliveries,
+                Err(error) => outcome.failed = Some((deliveries, error)),
+            }
+            return outcome;
+        }
+        for delivery in deliveries {
+            match self.hand_over(std::slice::from_ref(&delivery)).await {
+                Ok(()) => outcome.delivered.push(delivery),
+                Err(error) => {
+                    // Later events of the incident must not overtake this one; they come again from the outbox.
+                    outcome.failed = Some((vec![delivery], error));
+                    break;
+                }
+            }
+        }
+        outcome
+    }
+
+    async fn hand_over(&self, deliveries: &[Delivery]) -> Result<(), SinkError> {
+        if self.dry_run {
+            for delivery in deliveries {
+                tracing::info!(
+                    sink = self.name,
+                    id = delivery.id,
+                    kind = delivery.kind,
+                    "dry run: not sent"
+                );
+            }
+            return Ok(());
+        }
+        self.sink.deliver(deliveries).await
+    }
+
+    async fn add_content(&self, deliveries: &mut [Delivery]) {
+        let Some(files) = &self.evidence else {
+            return;
+        };
+        for delivery in deliveries {
+            if let Some(body) = with_content(&delivery.body, files.as_ref(), self.inline).await {
+                delivery.body = body.into();
+            }
+        }
+    }
+}
+
+fn delivery_of(pending: Pending) -> Delivery {
+    Delivery {
+        sequence: pending.seq,
+        id: pending.event_id.to_string(),
+        kind: pending.kind,
+        subject: pending.subject,
+        time: pending.recorded_at,
+        body: pending.body.into(),
+        attempts: pending.attempts,
+    }
+}
+
+/// Runs work that blocks on the disk where it delays no other sink.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
