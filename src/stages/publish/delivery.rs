@@ -104,6 +104,8 @@ pub struct DeliveryLoop {
 /// What became of the events of one call or of one incident.
 struct Outcome {
     subjects: Vec<String>,
+    /// How many events the call held.
+    count: usize,
     delivered: Vec<Delivery>,
     failed: Option<(Vec<Delivery>, SinkError)>,
 }
@@ -123,8 +125,12 @@ struct Running {
     failures: HashMap<i64, (u32, u64)>,
     /// When an event that waits for its next attempt may be sent.
     next_attempt: Option<Instant>,
-    /// Whether the outbox may hold more than was read.
+    /// Whether the outbox should be read again.
     stale: bool,
+    /// How many events are on their way.
+    on_their_way: usize,
+    /// Whether all that could be sent when the outbox was read last is here or on its way.
+    exhausted: bool,
 }
 
 impl DeliveryLoop {
@@ -143,6 +149,8 @@ impl DeliveryLoop {
             failures: HashMap::new(),
             next_attempt: None,
             stale: true,
+            on_their_way: 0,
+            exhausted: false,
         };
         loop {
             if running.stale
@@ -166,6 +174,7 @@ impl DeliveryLoop {
                 Ok(false) => return,
                 Err(error) => {
                     // What was delivered and could not be written down is sent again: the receiver knows the id.
+                    running.stale = true;
                     self.report_store_trouble(&error);
                     tokio::time::sleep(STORE_TROUBLE).await;
                 }
@@ -203,7 +212,8 @@ impl DeliveryLoop {
                 while let Some(next) = running.tasks.try_join_next() {
                     outcomes.push(next);
                 }
-                running.stale = true;
+                // Reading is dear beside sending: it waits until half of the calls are free.
+                running.stale |= !running.exhausted && running.tasks.len() <= self.sink.concurrency() / 2;
                 let outcomes = outcomes.into_iter().map(|outcome| match outcome {
                     Ok(outcome) => outcome,
                     // A sink that panics is a bug of ours; the events come again from the outbox.
@@ -231,12 +241,18 @@ impl DeliveryLoop {
     /// Reads the outbox and sorts what is to be sent by incident.
     async fn refill(&mut self, running: &mut Running) -> Result<(), StoreError> {
         running.stale = false;
-        let limit = u32::try_from(WINDOW + running.busy.len() * LANE).unwrap_or(u32::MAX);
+        let limit = WINDOW + running.on_their_way;
+        let most = u32::try_from(limit).unwrap_or(u32::MAX);
         let (store, name) = (self.store.clone(), self.options.name.clone());
         let now = self.clock.wall();
         let (pending, next_attempt) = blocking(move || {
-            let pending = store.pending(&name, limit, now)?;
-            let next = store.next_attempt_at(&name, now)?;
+            let pending = store.pending(&name, most, now)?;
+            // While there is enough to send now, it does not matter what may be sent later.
+            let next = if pending.len() < limit {
+                store.next_attempt_at(&name, now)?
+            } else {
+                None
+            };
             Ok((pending, next))
         })
         .await?;
@@ -244,10 +260,12 @@ impl DeliveryLoop {
             let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
             Instant::now() + wait
         });
+        running.exhausted = pending.len() < limit;
         let mut lanes = BTreeMap::<String, Vec<Delivery>>::new();
         let mut unwanted = Vec::new();
         for pending in pending {
             if running.busy.contains(&pending.subject) {
+                running.exhausted = false;
                 continue;
             }
             if self.wants(&pending) {
@@ -325,6 +343,7 @@ impl DeliveryLoop {
                 .map(|delivery| delivery.subject.clone())
                 .collect::<HashSet<_>>();
             running.busy.extend(subjects.iter().cloned());
+            running.on_their_way += deliveries.len();
             let call = Call {
                 sink: Arc::clone(&self.sink),
                 evidence: self.evidence.clone(),
@@ -354,6 +373,11 @@ impl DeliveryLoop {
                 self.counters.last_latency_ms.store(latency_ms, Ordering::Relaxed);
                 running.failures.remove(&delivery.sequence);
                 delivered.push(delivery.sequence);
+            }
+            running.on_their_way = running.on_their_way.saturating_sub(outcome.count);
+            if outcome.failed.is_some() {
+                running.exhausted = false;
+                running.stale = true;
             }
             failed.extend(outcome.failed);
         }
@@ -534,7 +558,7 @@ impl Running {
         if lane.len() > most {
             // The rest comes again from the outbox once these are settled.
             lane.truncate(most);
-            self.stale = true;
+            self.exhausted = false;
         }
         lane
     }
@@ -548,7 +572,7 @@ impl Running {
         all.sort_by_key(|delivery| delivery.sequence);
         if all.len() > most {
             all.truncate(most);
-            self.stale = true;
+            self.exhausted = false;
         }
         all
     }
@@ -571,6 +595,7 @@ impl Call {
         }
         let mut outcome = Outcome {
             subjects,
+            count: deliveries.len(),
             delivered: Vec::new(),
             failed: None,
         };

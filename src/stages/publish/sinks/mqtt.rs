@@ -12,7 +12,7 @@ use rumqttc::v5::mqttbytes::v5::{
     ConnectProperties, LastWill, LastWillProperties, Packet, PubAck, PubAckReason, PublishProperties,
 };
 use rumqttc::v5::{AsyncClient, Event as Report, EventLoop, MqttOptions};
-use rumqttc::{Outgoing, TlsConfiguration, Transport};
+use rumqttc::{NetworkOptions, Outgoing, TlsConfiguration, Transport};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, oneshot, watch};
 
@@ -133,6 +133,10 @@ impl Mqtt {
             .unwrap_or(if config.tls.is_some() { 8883 } else { 1883 });
         let mut options = MqttOptions::new(&config.client_id, &config.host, port);
         options.set_keep_alive(Duration::from_secs(15));
+        // Small packets that wait for each other's acknowledgement would cost 40 ms each.
+        let mut network = NetworkOptions::new();
+        network.set_tcp_nodelay(true);
+        options.set_network_options(network);
         options.set_clean_start(true);
         options.set_outgoing_inflight_upper_limit(u16::MAX - 1);
         let mut properties = ConnectProperties::new();
