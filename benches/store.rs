@@ -3,7 +3,6 @@
 //! `cargo bench --bench store`
 
 #![expect(
-    missing_docs,
     clippy::unwrap_used,
     reason = "criterion makes the functions; a bench that cannot go on stops"
 )]

@@ -76,7 +76,10 @@ pub(crate) fn poses_of(log: &TelemetryLog) -> Arc<dyn PoseProvider> {
         LogTime::Media => 0.0,
         _ => timeline.span_s().map_or(0.0, |(first, _)| first),
     };
-    let tie = TimeTie { offset_s, sigma_s: (log.clock == LogTime::Media).then_some(0.02) };
+    let tie = TimeTie {
+        offset_s,
+        sigma_s: (log.clock == LogTime::Media).then_some(0.02),
+    };
     Arc::new(TimelineProvider::new(timeline, tie))
 }
 

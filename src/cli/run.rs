@@ -237,11 +237,16 @@ fn live_plan(
 ) -> anyhow::Result<LivePlan> {
     let spec = plan::spec(source, path)?;
     let verify = verify_settings(model, Some(&file.verify));
-    let fixed = source.camera.map(|camera| Arc::new(camera) as Arc<dyn PoseProvider>);
+    let fixed = source
+        .camera
+        .map(|camera| Arc::new(camera) as Arc<dyn PoseProvider>);
     let poses = match &source.telemetry {
         Some(log) => {
             let log = plan::beside(path, log);
-            Some(poses_of(&crate::telemetry::open::open(&log, &crate::telemetry::open::Settings::default())?))
+            Some(poses_of(&crate::telemetry::open::open(
+                &log,
+                &crate::telemetry::open::Settings::default(),
+            )?))
         }
         None => fixed,
     };

@@ -35,10 +35,7 @@ impl FolderKeeper {
 
     fn index(&self, kind: EvidenceKind, name: &str, captured: CaptureTime) -> std::io::Result<Evidence> {
         let bytes = std::fs::read(self.folder.join(name))?;
-        let sha256 = Sha256::digest(&bytes)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let sha256 = hex(&Sha256::digest(&bytes));
         Ok(Evidence {
             kind,
             name: name.to_owned(),

@@ -364,7 +364,7 @@ fn frames_come_over_both_transports_and_carry_the_cameras_clock() {
         };
         watch(spec, Duty::Watch, |camera| {
             let (_, first_s) = camera.frame(20.0);
-            let (_, report_s) = camera.wait("a sender report", 15.0, |seen| match seen {
+            let ((), report_s) = camera.wait("a sender report", 15.0, |seen| match seen {
                 Seen::Frame {
                     clock: Some(CaptureClock::RtcpSenderReport),
                     ..
