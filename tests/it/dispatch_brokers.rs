@@ -12,7 +12,7 @@ use rumqttc::v5::{AsyncClient, Event as Report, MqttOptions};
 use tokio::time::Instant;
 
 use super::dispatch_rig::{Rig, assert_all_in_order, sink, stop};
-use super::servers::{Authority, Program, free_port, until};
+use super::servers::{Authority, Program, forward, free_port, until};
 
 /// Listens on a broker and keeps what it hears, with the moment it heard it.
 struct Listener {
