@@ -105,10 +105,11 @@ pub(crate) fn verify_settings(
     use crate::flow::detection::Class;
     let thresholds = |class: Class| {
         let at = |duty| model.manifest().threshold(class, duty);
+        // A closer look must not make the verdict easier: alarm asks for at least what watch asks for.
         ClassThreshold {
             patrol: at(Duty::Patrol),
             watch: at(Duty::Watch),
-            alarm: at(Duty::Alarm),
+            alarm: at(Duty::Alarm).max(at(Duty::Watch)),
         }
     };
     let flat = |value: f32| ClassThreshold {
