@@ -8,8 +8,9 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::records::{FrameRecord, TrackRecord};
-use crate::flow::track::{JudgedFrame, Track};
-use crate::stages::evidence::snapshot::{Annotation, snapshot_jpeg, thumbnail_jpeg};
+use crate::flow::event::Event;
+use crate::flow::incident::Incident;
+use crate::flow::track::JudgedFrame;
 
 /// Something could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +50,14 @@ pub fn sha256_of(path: &Path) -> std::io::Result<String> {
 /// Writes bytes in hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes
+        .iter()
+        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+            for half in [byte >> 4, byte & 15] {
+                text.push(char::from_digit(u32::from(half), 16).unwrap_or('0'));
+            }
+            text
+        })
 }
 
 /// Writes a file under another name and gives it its own when it is whole and on disk.
@@ -116,8 +124,6 @@ impl Lines {
 /// What is written besides the lines.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Extras {
-    /// A picture of each alert.
-    pub snapshots: bool,
     /// Every frame that was looked at, with its boxes, as a picture.
     pub annotate: bool,
 }
@@ -127,6 +133,8 @@ pub struct Outputs {
     folder: PathBuf,
     detections: Lines,
     tracks: Lines,
+    events: Lines,
+    features: Vec<serde_json::Value>,
     extras: Extras,
     annotated: Option<super::annotate::Annotator>,
     recording: String,
@@ -142,6 +150,8 @@ impl Outputs {
             folder: folder.to_owned(),
             detections: Lines::create(folder.join("detections.jsonl"), &kept.detections)?,
             tracks: Lines::create(folder.join("tracks.jsonl"), &kept.tracks)?,
+            events: Lines::create(folder.join("events.jsonl"), b"")?,
+            features: Vec::new(),
             extras,
             annotated: None,
             recording: String::new(),
@@ -184,27 +194,36 @@ impl Outputs {
             .map_or(Ok(()), |annotator| annotator.add(frame))
     }
 
-    /// Writes the picture of an alert at source size; returns caption and a small picture for the page.
-    pub fn snapshot(
-        &mut self,
-        frame: &JudgedFrame,
-        track: &Track,
-    ) -> Result<Option<(String, Vec<u8>)>, OutputError> {
-        if !self.extras.snapshots {
-            return Ok(None);
-        }
-        let boxes = Annotation::of(frame);
-        let second = frame.meta.pts.as_secs_f64();
-        let Some(jpeg) = snapshot_jpeg(&frame.picture, &boxes) else {
-            return Ok(None);
-        };
-        let name = format!(
-            "{}-{:08.2}s-track{}-{}.jpg",
-            self.recording, second, track.id, track.class
-        );
-        write_whole(&self.folder.join("evidence").join(&name), &jpeg)?;
-        let caption = format!("{name} · {second:.1} s");
-        Ok(thumbnail_jpeg(&frame.picture, &boxes, 640).map(|small| (caption, small)))
+    /// Writes a line of `events.jsonl`.
+    pub fn event(&mut self, event: &Event) -> Result<(), OutputError> {
+        self.events.line(event)
+    }
+
+    /// Notes an incident for `incidents.geojson`.
+    pub fn place(&mut self, incident: &Incident) {
+        let geometry = incident.position.as_ref().map(|position| {
+            serde_json::json!({"type": "Point", "coordinates": [position.point.lon, position.point.lat]})
+        });
+        self.features.push(serde_json::json!({
+            "type": "Feature",
+            "geometry": geometry,
+            "properties": {
+                "recording": self.recording,
+                "incident": incident.id.to_string(),
+                "class": incident.class,
+                "confidence": incident.confidence,
+                "first_seen": incident.first_seen,
+                "last_seen": incident.last_seen,
+                "position": incident.position,
+                "bearing": incident.bearing,
+            },
+        }));
+    }
+
+    /// Returns the name under which the evidence of the recording at hand is kept.
+    #[must_use]
+    pub fn recording(&self) -> &str {
+        &self.recording
     }
 
     /// Ends the files of the recording.
@@ -218,6 +237,12 @@ impl Outputs {
     pub fn finish(self) -> Result<PathBuf, OutputError> {
         self.detections.finish()?;
         self.tracks.finish()?;
+        self.events.finish()?;
+        let collection = serde_json::json!({"type": "FeatureCollection", "features": self.features});
+        write_whole(
+            &self.folder.join("incidents.geojson"),
+            collection.to_string().as_bytes(),
+        )?;
         Ok(self.folder)
     }
 }

@@ -18,4 +18,7 @@ pub mod annotate;
 mod gst;
 
 #[cfg(feature = "video")]
+pub mod cases;
+
+#[cfg(feature = "video")]
 pub mod run;

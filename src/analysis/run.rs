@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tracing::info;
 
+use super::cases::Cases;
 use super::files::{OutputError, Outputs};
 use super::page::PageInput;
 use super::records::{FrameRecord, TrackBook, TrackRecord};
@@ -85,6 +86,7 @@ struct Findings {
     pictures: Vec<(String, Vec<u8>)>,
     scores: BTreeMap<(u64, Class), f64>,
     hints: Vec<f64>,
+    cases: Option<Cases>,
 }
 
 impl Analyst<'_> {
@@ -106,6 +108,27 @@ impl Analyst<'_> {
             Err(error) => summary.error = Some(format!("cannot read {shown}: {error}")),
         }
         if summary.error.is_none() {
+            // The ids of a recording's events follow from its bytes: the same recording gives the same events.
+            let seed = summary
+                .sha256
+                .as_deref()
+                .and_then(|hash| u64::from_str_radix(hash.get(..16)?, 16).ok());
+            let tag = self.inference.tag().clone();
+            let mount = self.settings.mount;
+            let evidence = outputs.folder().join("evidence");
+            match Cases::new(
+                path,
+                outputs.recording(),
+                &evidence,
+                mount,
+                tag,
+                seed.unwrap_or(0),
+            ) {
+                Ok(cases) => findings.cases = Some(cases),
+                Err(why) => summary.error = Some(why),
+            }
+        }
+        if summary.error.is_none() {
             self.look(path, &mut summary, &mut findings, outputs, progress)?;
         }
         findings
@@ -113,6 +136,16 @@ impl Analyst<'_> {
             .sort_by(|a, b| a.first_s.total_cmp(&b.first_s).then(a.track.cmp(&b.track)));
         for track in &findings.tracks {
             outputs.track(track)?;
+        }
+        if let Some(cases) = &findings.cases {
+            summary.incidents = cases.incidents.len() as u64;
+            for event in &cases.events {
+                outputs.event(event)?;
+            }
+            for incident in cases.incidents.values() {
+                outputs.place(incident);
+            }
+            self.cut_clips(path, cases, outputs);
         }
         summary.alerts = findings.alerts.len() as u64;
         summary.first_alert_s = findings.alerts.iter().map(|(_, second)| *second).reduce(f64::min);
@@ -158,7 +191,10 @@ impl Analyst<'_> {
         }
         if duty == Duty::Patrol && !self.stop.is_requested() {
             for window in closer_looks(&findings.hints) {
-                let mut closer = Findings::default();
+                let mut closer = Findings {
+                    cases: findings.cases.take(),
+                    ..Findings::default()
+                };
                 let pass = self.pass(path, Duty::Watch, Some(window), &mut closer, outputs, progress)?;
                 // Frames that were skipped at first and are now looked at count once.
                 let further = pass.inferred.min(summary.frames_skipped);
@@ -168,9 +204,47 @@ impl Analyst<'_> {
                 findings.alerts.append(&mut closer.alerts);
                 findings.pictures.append(&mut closer.pictures);
                 findings.scores.append(&mut closer.scores);
+                findings.cases = closer.cases;
             }
         }
         Ok(())
+    }
+
+    /// Cuts the clips of alarms out of the recording, without transcoding; one that cannot be cut is logged.
+    fn cut_clips(&self, path: &Path, cases: &Cases, outputs: &Outputs) {
+        use crate::stages::evidence::clip::cut_clip;
+        use crate::stages::evidence::recording::clip_of_recording;
+        use crate::stages::evidence::ring::ClipLimits;
+        let id = SourceId::new(path.display().to_string());
+        let spec = Arc::new(SourceSpec::recorded(id, Location::File(PathBuf::from(path))));
+        let stop = |wait: Duration| {
+            if wait.is_zero() {
+                self.stop.is_requested()
+            } else {
+                self.stop.wait_for(wait)
+            }
+        };
+        let mut last = None;
+        for (name, alarm) in &cases.clips {
+            let limits = ClipLimits::default();
+            // One clip shows all that is alerted before it ends.
+            if last.is_some_and(|until| *alarm < until) {
+                continue;
+            }
+            last = Some(*alarm + limits.after);
+            let opener = self.opener.as_ref();
+            let clip = clip_of_recording(&spec, opener, self.clock.as_ref(), &stop, name, *alarm, &limits);
+            let target = outputs.folder().join("evidence").join(name);
+            let outcome = match clip {
+                Ok(clip) => cut_clip(&clip, &target)
+                    .map(|_written| ())
+                    .map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(why) = outcome {
+                tracing::warn!(clip = %target.display(), %why, "a clip could not be cut");
+            }
+        }
     }
 
     /// Runs one pass over a recording or a window of it.
@@ -231,7 +305,7 @@ impl Analyst<'_> {
         while let Some(frame) = frames.receive() {
             count += 1;
             progress(frame.meta.pts.as_secs_f64(), count);
-            findings.take(&frame, is_screening, outputs)?;
+            findings.take(frame, is_screening, outputs)?;
         }
         let endings = crew.join();
         let mut pass = Pass {
@@ -262,7 +336,7 @@ impl Findings {
     /// Takes in a judged frame.
     fn take(
         &mut self,
-        frame: &JudgedFrame,
+        frame: JudgedFrame,
         is_screening: bool,
         outputs: &mut Outputs,
     ) -> Result<(), OutputError> {
@@ -272,9 +346,9 @@ impl Findings {
                 self.hints.push(second);
             }
         } else {
-            self.tracks.extend(self.book.add(frame));
+            self.tracks.extend(self.book.add(&frame));
         }
-        if let Some(record) = FrameRecord::of(frame) {
+        if let Some(record) = FrameRecord::of(&frame) {
             outputs.frame(&record)?;
             for seen in &record.detections {
                 let best = self
@@ -284,17 +358,20 @@ impl Findings {
                 *best = best.max(seen.score);
             }
         }
-        outputs.annotate(frame)?;
+        outputs.annotate(&frame)?;
         if is_screening {
             return Ok(());
         }
         for (track, verdict) in &frame.tracks {
-            if verdict.decision != Decision::Fire || self.alerts.iter().any(|(id, _)| *id == track.id) {
-                continue;
+            if verdict.decision == Decision::Fire && !self.alerts.iter().any(|(id, _)| *id == track.id) {
+                self.alerts.push((track.id, rounded(second, 3)));
             }
-            self.alerts.push((track.id, rounded(second, 3)));
-            if let Some(picture) = outputs.snapshot(frame, track)? {
-                self.pictures.push(picture);
+        }
+        if let Some(cases) = &mut self.cases {
+            for name in cases.take(frame) {
+                if let Ok(jpeg) = std::fs::read(outputs.folder().join("evidence").join(&name)) {
+                    self.pictures.push((format!("{name} · {second:.1} s"), jpeg));
+                }
             }
         }
         Ok(())

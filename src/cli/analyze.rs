@@ -105,10 +105,11 @@ pub(crate) fn verify_settings(
     use crate::flow::detection::Class;
     let thresholds = |class: Class| {
         let at = |duty| model.manifest().threshold(class, duty);
+        // A closer look must not make the verdict easier: alarm asks for at least what watch asks for.
         ClassThreshold {
             patrol: at(Duty::Patrol),
             watch: at(Duty::Watch),
-            alarm: at(Duty::Alarm),
+            alarm: at(Duty::Alarm).max(at(Duty::Watch)),
         }
     };
     let flat = |value: f32| ClassThreshold {
@@ -228,7 +229,6 @@ pub fn run(args: &AnalyzeArgs) -> anyhow::Result<ExitCode> {
     let mut outputs = Outputs::create(
         &args.out,
         Extras {
-            snapshots: true,
             annotate: args.annotate,
         },
         &kept,

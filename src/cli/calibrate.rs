@@ -41,6 +41,7 @@ pub enum CalibrateWhat {
     ///
     /// Exit codes: 0 calibrated, 1 the landmarks cannot tell or contradict each other, 2 the file cannot be read.
     #[command(verbatim_doc_comment)]
+    #[expect(clippy::doc_markdown, reason = "the help shows the file as it is written")]
     Camera {
         /// The file of landmarks, TOML.
         landmarks: PathBuf,

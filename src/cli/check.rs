@@ -73,7 +73,10 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         "data      {}",
         crate::config::plan::beside(path, &file.service.data).display()
     );
-    println!("listens   {}", file.service.listen);
+    println!("listens   {}", file.console.listen);
+    for sink in &file.sink {
+        println!("sink      {:<20} {}", sink.name, sink.to.kind());
+    }
     for source in &file.source {
         let rates = source.rates();
         println!(

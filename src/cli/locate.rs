@@ -12,6 +12,7 @@ use crate::cli::telemetry::GimbalYaw;
 use crate::flow::pose::{Height, HeightDatum, PoseFlag};
 use crate::flow::position::{Ellipse, Method};
 use crate::geo::assumptions::Assumptions;
+use crate::geo::camera_table::{self, Lens};
 use crate::geo::locate::{LocateRefusal, Located, RayDirection, locate};
 use crate::geo::terrain::Terrain;
 use crate::geo::{CameraModel, SensorCrop};
@@ -103,7 +104,7 @@ pub struct LocateArgs {
     #[arg(long, value_parser = pixel, default_value = "center", allow_hyphen_values = true)]
     pixel: Pixel,
 
-    /// Terrain: Copernicus or other GeoTIFF, SRTM .hgt. May be given several times.
+    /// Terrain: Copernicus or other `GeoTIFF`, SRTM .hgt. May be given several times.
     #[arg(long, value_name = "FILE")]
     dem: Vec<PathBuf>,
 
@@ -368,7 +369,9 @@ impl Job<'_> {
         } else {
             SensorCrop::Whole
         };
-        let camera = match CameraModel::from_optics(width, height, &pose.optics, crop) {
+        let camera = match CameraModel::from_optics(width, height, &pose.optics, crop)
+            .or_else(|error| self.known_camera(width, height).ok_or(error))
+        {
             Ok(camera) => camera,
             // The ray through the middle is the same for every lens.
             Err(_) if self.args.pixel == Pixel::Centre => {
@@ -397,6 +400,17 @@ impl Job<'_> {
             },
         };
         Ok(locate(pixel, &pose, &camera, &ground, &assumptions))
+    }
+
+    /// Returns the wide camera of a device that is known by its name. Other lenses zoom, which a name does not tell.
+    fn known_camera(&self, width: u32, height: u32) -> Option<CameraModel> {
+        let is_wide = self
+            .log
+            .lens
+            .as_deref()
+            .is_some_and(|lens| lens.to_ascii_lowercase().contains("wide"));
+        let device = self.log.device.as_deref().filter(|_| is_wide)?;
+        camera_table::find(device, Lens::Wide)?.model(width, height).ok()
     }
 
     /// Says why there is no point, and what would help.

@@ -1,6 +1,10 @@
 //! One file per command.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program speaks to a person")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is where the program speaks to a person"
+)]
 
 use std::process::ExitCode;
 
@@ -10,6 +14,12 @@ pub(crate) mod machine;
 
 #[cfg(feature = "video")]
 pub mod analyze;
+
+#[cfg(feature = "video")]
+pub mod run;
+
+#[cfg(feature = "video")]
+pub mod demo;
 
 pub mod check;
 
@@ -55,6 +65,12 @@ pub enum Command {
     #[cfg(feature = "video")]
     /// Analyses recordings.
     Analyze(analyze::AnalyzeArgs),
+    #[cfg(feature = "video")]
+    /// Runs the service.
+    Run(run::RunArgs),
+    #[cfg(feature = "video")]
+    /// Shows the whole on a simulated patrol.
+    Demo(demo::DemoArgs),
     /// Checks a pipeline file and says what it means.
     Check(check::CheckArgs),
     /// Lists, shows, verifies and measures models.
@@ -93,6 +109,10 @@ pub fn run(command: Command, grammar: impl FnOnce() -> clap::Command) -> anyhow:
     match command {
         #[cfg(feature = "video")]
         Command::Analyze(args) => analyze::run(&args),
+        #[cfg(feature = "video")]
+        Command::Run(args) => self::run::run(&args),
+        #[cfg(feature = "video")]
+        Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Dataset(args) => dataset::run(&args),

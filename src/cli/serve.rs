@@ -36,11 +36,16 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let guard = args
         .credentials_env
         .as_ref()
-        .map(|name| std::env::var(name).with_context(|| format!("the environment variable {name} is not set")))
+        .map(|name| {
+            std::env::var(name).with_context(|| format!("the environment variable {name} is not set"))
+        })
         .transpose()?;
     let guard = guard
         .as_deref()
-        .map(|text| text.split_once(':').context("expected USER:PASSWORD in the environment variable"))
+        .map(|text| {
+            text.split_once(':')
+                .context("expected USER:PASSWORD in the environment variable")
+        })
         .transpose()?;
     let server = RtspServer::bind(args.port, guard)?;
     let mut out = std::io::stdout().lock();
@@ -72,6 +77,9 @@ fn named(text: &str) -> anyhow::Result<(PathBuf, String)> {
         }
         return Ok((PathBuf::from(file), name.to_owned()));
     }
-    let stem = whole.file_stem().and_then(std::ffi::OsStr::to_str).context("expected a file name")?;
+    let stem = whole
+        .file_stem()
+        .and_then(std::ffi::OsStr::to_str)
+        .context("expected a file name")?;
     Ok((whole.to_owned(), stem.replace(char::is_whitespace, "-")))
 }

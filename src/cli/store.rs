@@ -136,6 +136,7 @@ fn read_only(data: &Path) -> anyhow::Result<Store> {
 }
 
 /// Says what can be done about trouble with the store.
+#[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
 pub(super) fn with_hint(error: StoreError) -> anyhow::Error {
     let hint = error.hint();
     let cause = error

@@ -5,9 +5,13 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::console::ConsoleConfig;
 use crate::flow::source::{Duty, Liveness, Mount};
+use crate::stages::incident::IncidentConfig;
 use crate::stages::infer::Provider;
 use crate::stages::ingest::{DecoderChoice, Transport};
+use crate::stages::publish::SinkConfig;
+use crate::telemetry::fixed::FixedCamera;
 
 /// A whole pipeline file.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -15,8 +19,15 @@ use crate::stages::ingest::{DecoderChoice, Transport};
 pub struct PipelineFile {
     /// Which model looks at the frames, and on what.
     pub model: ModelSection,
-    /// Where the service keeps its data and where it listens.
+    /// Where the service keeps its data.
     pub service: ServiceSection,
+    /// Where metrics, health and the HTTP interface listen, and who may speak to them.
+    pub console: ConsoleConfig,
+    /// When reports become one incident, and what its clock is.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
+    pub incidents: IncidentConfig,
+    /// Where events go.
+    pub sink: Vec<SinkConfig>,
     /// Snapshots and clips.
     pub evidence: EvidenceSection,
     /// What a track must show before it is called fire.
@@ -59,21 +70,22 @@ impl Default for ModelSection {
     }
 }
 
-/// Where the service keeps its data and where it listens.
+/// Where the service keeps its data.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServiceSection {
     /// Folder of incidents and evidence, relative to the pipeline file.
     pub data: PathBuf,
-    /// Address of metrics, health and the interface, such as `127.0.0.1:8080`.
-    pub listen: String,
+    /// Seconds without a hint after which a source is watched less hard.
+    #[schemars(range(min = 1, max = 3600))]
+    pub quiet_s: f64,
 }
 
 impl Default for ServiceSection {
     fn default() -> Self {
         Self {
             data: PathBuf::from("data"),
-            listen: "127.0.0.1:8080".to_owned(),
+            quiet_s: 30.0,
         }
     }
 }
@@ -172,6 +184,12 @@ pub struct SourceSection {
     #[serde(default = "default_key_frame_bound_s")]
     #[schemars(range(min = 0.1, max = 60))]
     pub key_frame_bound_s: f64,
+    /// Where a fixed camera stands and looks; without it, its fires have no place on the ground.
+    #[serde(default)]
+    pub camera: Option<FixedCamera>,
+    /// A telemetry log that begins with the stream, relative to the pipeline file.
+    #[serde(default)]
+    pub telemetry: Option<PathBuf>,
     /// Parts of the picture in which a fire is not reported.
     #[serde(default)]
     pub mask: Vec<MaskSection>,

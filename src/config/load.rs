@@ -57,33 +57,38 @@ pub fn parse(path: &Path, text: &str) -> Result<PipelineFile, Problems> {
     })?;
     fill_defaults(&mut value);
     let mut problems = mistakes(&value);
-    if !problems.is_empty() {
-        // What is left without the mistakes may hold further ones that only the meaning shows.
-        for problem in &problems {
-            remove(&mut value, &problem.at);
-        }
+    // What is left without the mistakes may hold further ones that only reading or the meaning shows.
+    for problem in &problems {
+        remove(&mut value, &problem.at);
     }
-    match serde_json::from_value::<PipelineFile>(value) {
-        Ok(file) => {
-            super::plan::find_problems(&file, path, &mut problems);
-            if problems.is_empty() {
-                Ok(file)
-            } else {
-                Err(Problems {
-                    path: path.to_owned(),
-                    problems,
-                })
+    loop {
+        match serde_path_to_error::deserialize::<_, PipelineFile>(&value) {
+            Ok(file) => {
+                super::plan::find_problems(&file, path, &mut problems);
+                return if problems.is_empty() {
+                    Ok(file)
+                } else {
+                    Err(Problems {
+                        path: path.to_owned(),
+                        problems,
+                    })
+                };
+            }
+            Err(error) => {
+                let (at, what) = (error.path().to_string(), error.inner().to_string());
+                // A field that was taken out above is missed here: it was reported already.
+                let is_echo = what.starts_with("missing field") && !problems.is_empty();
+                if !is_echo {
+                    problems.push(Problem::new(at.clone(), what, "write what is expected"));
+                }
+                if is_echo || !remove(&mut value, &at) {
+                    return Err(Problems {
+                        path: path.to_owned(),
+                        problems,
+                    });
+                }
             }
         }
-        Err(error) if problems.is_empty() => Err(Problems::whole(
-            path,
-            error.to_string(),
-            "see the JSON schema: emberwatch check --schema",
-        )),
-        Err(_) => Err(Problems {
-            path: path.to_owned(),
-            problems,
-        }),
     }
 }
 
@@ -142,6 +147,8 @@ fn mistakes(value: &Value) -> Vec<Problem> {
                     format!("add `{field} = …` to {place}"),
                 ));
             }
+            // Reading says it better: it lists the choices.
+            ValidationErrorKind::OneOfNotValid { .. } | ValidationErrorKind::AnyOf { .. } => {}
             _ => problems.push(Problem::new(at, error.to_string(), "write what is expected")),
         }
     }
@@ -168,15 +175,16 @@ fn toml_path(pointer: &str) -> String {
     path
 }
 
-/// Removes what stands at a TOML path, if it is there and is a field of a table.
-fn remove(value: &mut Value, at: &str) {
+/// Removes what stands at a TOML path; returns whether it was there and a field of a table.
+fn remove(value: &mut Value, at: &str) -> bool {
     let pointer = format!("/{}", at.replace('[', "/").replace(']', "").replace('.', "/"));
     let Some((parent, field)) = pointer.rsplit_once('/') else {
-        return;
+        return false;
     };
-    if let Some(table) = value.pointer_mut(parent).and_then(Value::as_object_mut) {
-        table.remove(field);
-    }
+    value
+        .pointer_mut(parent)
+        .and_then(Value::as_object_mut)
+        .is_some_and(|table| table.remove(field).is_some())
 }
 
 #[cfg(test)]
@@ -212,7 +220,7 @@ mod tests {
             [model]
             provider = "abacus"
             batch = 0
-            [service]
+            [console]
             listen = "somewhere"
             [evidence]
             before_s = -1
@@ -238,7 +246,7 @@ mod tests {
             "colour",
             "model.provider",
             "model.batch",
-            "service.listen",
+            "console.listen",
             "evidence.before_s",
             "source[0].kind",
             "source[0].speed",

@@ -1,7 +1,6 @@
 //! What a pipeline file means: every value resolved, every default filled in.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,12 +18,23 @@ const MOVING_RATE: f64 = 5.0;
 
 /// Adds what only the meaning shows to `problems`.
 pub(super) fn find_problems(file: &PipelineFile, path: &Path, problems: &mut Vec<Problem>) {
-    if file.service.listen.parse::<SocketAddr>().is_err() {
-        problems.push(Problem::new(
-            "service.listen",
-            format!("{:?} is not an address and a port", file.service.listen),
-            "write an address such as \"127.0.0.1:8080\"",
-        ));
+    if let Err(found) = file.incidents.check() {
+        problems.extend(
+            found
+                .0
+                .into_iter()
+                .map(|what| Problem::new("incidents", what, "")),
+        );
+    }
+    let mut names = BTreeSet::new();
+    for (index, sink) in file.sink.iter().enumerate() {
+        if !names.insert(sink.name.as_str()) {
+            problems.push(Problem::new(
+                format!("sink[{index}].name"),
+                format!("{:?} is used twice", sink.name),
+                "give each sink its own name",
+            ));
+        }
     }
     let mut ids = BTreeSet::new();
     for (index, source) in file.source.iter().enumerate() {

@@ -246,9 +246,10 @@ pub(super) async fn perform(
     let request = ActRequest::parse(body)?;
     let action = word(&request.action);
     let checked = check(shared, caller, id, &request.action).await;
-    let outcome = match checked {
-        Err(problem) => Err(problem),
-        Ok(()) => {
+    let outcome = if let Err(problem) = checked {
+        Err(problem)
+    } else {
+        {
             let act = request.into_act(id, caller.actor(), expected);
             let desk = shared.desk.clone();
             let acted = tokio::task::spawn_blocking(move || desk.act(&act)).await;

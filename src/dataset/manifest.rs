@@ -12,7 +12,7 @@ use crate::flow::detection::Class;
 pub const FILE: &str = "manifest.csv";
 
 /// Reads a folder with `manifest.csv`, `images` and `labels`.
-pub(crate) fn read(root: &Path) -> Result<Readings, DatasetError> {
+pub(crate) fn read(root: &Path, words: &[String]) -> Result<Readings, DatasetError> {
     let path = root.join(FILE);
     let text = std::fs::read_to_string(&path).map_err(|source| DatasetError::Unreadable {
         path: path.clone(),
@@ -22,7 +22,11 @@ pub(crate) fn read(root: &Path) -> Result<Readings, DatasetError> {
     let columns = Columns::read(lines.next().map_or("", |(_, line)| line))
         .map_err(|message| DatasetError::Unfit(Problem::at_line(&path, 1, message)))?;
     let files = picture_files(&root.join("images"))?;
-    let names = names::find(root).map_or_else(names::of_this_project, |(names, _)| names);
+    let names = if words.is_empty() {
+        names::find(root).map_or_else(names::of_this_project, |(names, _)| names)
+    } else {
+        names::of_words(words)
+    };
     let mut readings = Readings::default();
     let mut seen = BTreeSet::new();
     let mut swapped = Swapped::default();

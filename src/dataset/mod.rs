@@ -67,8 +67,8 @@ pub enum DatasetError {
     },
     /// There is no picture in it.
     #[error(
-        "found no picture in {path}: expected images/ and labels/ with or without manifest.csv, or a COCO file with \
-         its pictures"
+        "found no picture (JPEG or PNG) in {path}: expected images/ and labels/ with or without manifest.csv, or a \
+         COCO file with its pictures"
     )]
     Empty {
         /// Which folder.
@@ -181,6 +181,8 @@ pub struct ReadOptions {
     pub split: Option<String>,
     /// Whether a picture without a label file shows nothing that burns; otherwise it is a problem.
     pub missing_labels_are_empty: bool,
+    /// What the class numbers of a YOLO dataset stand for, from 0 on; empty takes the dataset's own word for it.
+    pub names: Vec<String>,
 }
 
 /// Above this share of unusable pictures a dataset is refused.
@@ -197,11 +199,11 @@ impl Dataset {
         let (layout, readings) = if kind.is_file() {
             (Layout::Coco, coco::read(&[path.to_owned()])?)
         } else if path.join(manifest::FILE).is_file() {
-            (Layout::Manifest, manifest::read(path)?)
+            (Layout::Manifest, manifest::read(path, &options.names)?)
         } else {
             let files = coco::files_in(path);
             if files.is_empty() {
-                (Layout::Yolo, yolo::read(path, options.missing_labels_are_empty)?)
+                (Layout::Yolo, yolo::read(path, options)?)
             } else {
                 (Layout::Coco, coco::read(&files)?)
             }

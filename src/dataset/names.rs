@@ -44,6 +44,11 @@ pub(crate) fn of_this_project() -> Names {
         .collect()
 }
 
+/// Looks up what each word means.
+pub(crate) fn of_words(words: &[String]) -> Names {
+    words.iter().map(|word| (word.clone(), class_of(word))).collect()
+}
+
 /// Finds the list of names of a YOLO dataset and returns it with the file that holds it.
 pub(crate) fn find(root: &Path) -> Option<(Names, PathBuf)> {
     let mut files: Vec<PathBuf> = Vec::new();
@@ -72,14 +77,8 @@ pub(crate) fn find(root: &Path) -> Option<(Names, PathBuf)> {
         } else {
             yaml_names(&text)
         };
-        let names: Names = words
-            .into_iter()
-            .filter(|word| !word.is_empty())
-            .map(|word| {
-                let class = class_of(&word);
-                (word, class)
-            })
-            .collect();
+        let words: Vec<String> = words.into_iter().filter(|word| !word.is_empty()).collect();
+        let names = of_words(&words);
         if !names.is_empty() {
             return Some((names, file));
         }

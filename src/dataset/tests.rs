@@ -183,6 +183,18 @@ fn plain_yolo_is_read_by_the_names_it_brings_and_by_folders_of_splits() {
 }
 
 #[test]
+fn names_from_outside_say_what_the_numbers_stand_for() {
+    let folder = Folder::new(&[("images/a.jpg", ""), ("labels/a.txt", "0 0.5 0.5 0.2 0.2\n")]);
+    let options = ReadOptions {
+        names: vec!["smoke".to_owned(), "fire".to_owned()],
+        ..ReadOptions::default()
+    };
+    let class = |options: &ReadOptions| folder.read(options).unwrap().pictures[0].labels[0].class;
+    assert_eq!(class(&options), Class::Smoke);
+    assert_eq!(class(&ReadOptions::default()), Class::Flame);
+}
+
+#[test]
 fn a_dataset_of_other_things_is_refused() {
     let folder = Folder::new(&[
         ("classes.txt", "car\nperson\n"),

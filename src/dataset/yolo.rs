@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::names::{self, Names};
-use super::{DatasetError, Label, Labelled, Problem, Readings, canonical_split, label};
+use super::{DatasetError, Label, Labelled, Problem, ReadOptions, Readings, canonical_split, label};
 
 /// Folders deeper than this below the dataset are not searched.
 const DEEPEST: usize = 6;
@@ -12,9 +12,14 @@ const DEEPEST: usize = 6;
 const MOST_LINES: usize = 10_000;
 
 /// Reads a folder of pictures with labels; splits are folders called train, val or test.
-pub(crate) fn read(root: &Path, missing_is_empty: bool) -> Result<Readings, DatasetError> {
+pub(crate) fn read(root: &Path, options: &ReadOptions) -> Result<Readings, DatasetError> {
     let mut readings = Readings::default();
-    let names = if let Some((names, file)) = names::find(root) {
+    let found = if options.names.is_empty() {
+        names::find(root)
+    } else {
+        Some((names::of_words(&options.names), PathBuf::from("the command line")))
+    };
+    let names = if let Some((names, file)) = found {
         if names.iter().all(|(_, class)| class.is_none()) {
             let words: Vec<_> = names.iter().map(|(word, _)| word.as_str()).collect();
             return Err(DatasetError::Unfit(Problem::new(
@@ -44,7 +49,7 @@ pub(crate) fn read(root: &Path, missing_is_empty: bool) -> Result<Readings, Data
         let labels_path = labels_of(root, &path);
         let labels = match read_labels(&labels_path, &names) {
             Ok(labels) => labels,
-            Err(problem) if problem.is_missing && missing_is_empty => Vec::new(),
+            Err(problem) if problem.is_missing && options.missing_labels_are_empty => Vec::new(),
             Err(problem) => {
                 readings.problems.push((split, problem.problem));
                 continue;

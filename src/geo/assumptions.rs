@@ -32,7 +32,7 @@ pub struct Sigmas {
 
 impl Default for Sigmas {
     /// An ordinary drone over Copernicus terrain: GNSS without correction, a compass calibrated that day, a stabilised
-    /// gimbal (OpenAthena's field tests give 5 m + 2 to 6 % of the range for such drones).
+    /// gimbal (`OpenAthena`'s field tests give 5 m + 2 to 6 % of the range for such drones).
     fn default() -> Self {
         Self {
             horizontal_m: 2.0,

@@ -8,7 +8,7 @@ use crate::flow::pose::Optics;
 /// The diagonal of a 36 mm × 24 mm picture, which the 35 mm equivalent is defined by, in millimetres.
 const FULL_FRAME_DIAGONAL_MM: f64 = 43.266_615_305_567_87;
 
-/// Brown's lens distortion, in the order and sign of OpenCV.
+/// Brown's lens distortion, in the order and sign of `OpenCV`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Distortion {

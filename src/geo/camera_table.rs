@@ -333,7 +333,7 @@ fn plain(model: &str) -> String {
         .trim_start_matches("parrot");
     without_maker
         .chars()
-        .filter(|character| character.is_ascii_alphanumeric())
+        .filter(char::is_ascii_alphanumeric)
         .collect()
 }
 

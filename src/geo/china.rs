@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::flow::pose::Wgs84;
 
-/// A point in GCJ-02, as AMap and Tencent use it.
+/// A point in GCJ-02, as `AMap` and Tencent use it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Gcj02 {
     /// Shifted degrees north.

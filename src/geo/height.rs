@@ -77,22 +77,12 @@ pub fn camera_height(pose: &Pose, terrain: &Terrain) -> Result<CameraHeight, Loc
     if other.is_some_and(|(other, _)| (other.metres - height.metres).abs() > DISAGREEMENT_M) {
         flags.insert(PoseFlag::HeightsDisagree);
     }
-    let is_step = matches!(
-        (told.map(|height| height.datum), datum, source),
-        (
-            Some(HeightDatum::Egm96),
-            HeightDatum::Egm2008,
-            HeightSource::Absolute
-        ) | (
-            Some(HeightDatum::Egm2008),
-            HeightDatum::Egm96,
-            HeightSource::Absolute
-        ) | (
-            Some(HeightDatum::Ellipsoid),
-            HeightDatum::Egm2008,
-            HeightSource::Absolute
-        )
-    );
+    // From one geoid to the other, or from the ellipsoid to EGM2008 by way of EGM96.
+    let is_step = source == HeightSource::Absolute
+        && told.is_some_and(|told| match datum {
+            HeightDatum::Egm2008 => told.datum != HeightDatum::Egm2008,
+            _ => told.datum == HeightDatum::Egm2008,
+        });
     Ok(CameraHeight {
         height,
         source,

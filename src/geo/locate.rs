@@ -302,23 +302,19 @@ fn attempt(
         chosen.clone()?;
     }
     let spread = propagate(&view, assumptions.level)?;
-    let (point, height, method) = match view.laser_m {
-        Some(range_m) => {
-            let (point, height) =
-                laser_target(from, pose, &direction * range_m, terrain, chosen.as_ref().ok());
-            (point, height, Method::Laser)
-        }
-        None => {
-            let hit = spread.hit;
-            let method = if terrain.is_plane() {
-                Method::RayPlane
-            } else {
-                Method::RayTerrain
-            };
-            let azimuth = hit.east_m.atan2(hit.north_m).to_degrees();
-            let point = destination(from, azimuth, hit.east_m.hypot(hit.north_m));
-            (point, Height::new(hit.height_m, terrain.datum()), method)
-        }
+    let (point, height, method) = if let Some(range_m) = view.laser_m {
+        let (point, height) = laser_target(from, pose, direction * range_m, terrain, chosen.as_ref().ok());
+        (point, height, Method::Laser)
+    } else {
+        let hit = spread.hit;
+        let method = if terrain.is_plane() {
+            Method::RayPlane
+        } else {
+            Method::RayTerrain
+        };
+        let azimuth = hit.east_m.atan2(hit.north_m).to_degrees();
+        let point = destination(from, azimuth, hit.east_m.hypot(hit.north_m));
+        (point, Height::new(hit.height_m, terrain.datum()), method)
     };
     located.details = Some(Details {
         range_m: spread.hit.range_m,
@@ -347,7 +343,8 @@ pub fn ray_direction(pixel: (f64, f64), attitude: Attitude, camera: &CameraModel
 
 fn check_time(pose: &Pose, sigmas: &Sigmas, assumptions: &Assumptions) -> Result<(), LocateRefusal> {
     let age_s = pose.age_s.unwrap_or(0.0);
-    if pose.flags.contains(PoseFlag::Stale) || !(age_s.abs() <= assumptions.max_age_s) {
+    // Not a number is neither young nor slow: ranges refuse it.
+    if pose.flags.contains(PoseFlag::Stale) || !(0.0..=assumptions.max_age_s).contains(&age_s.abs()) {
         return Err(LocateRefusal::Stale {
             age_s,
             allowed_s: assumptions.max_age_s,
@@ -359,7 +356,8 @@ fn check_time(pose: &Pose, sigmas: &Sigmas, assumptions: &Assumptions) -> Result
     let yaw_rate = pose.motion.yaw_deg_s.unwrap_or(0.0) * level;
     let rate_deg_s = yaw_rate.hypot(pose.motion.pitch_deg_s.unwrap_or(0.0));
     let error_deg = rate_deg_s * sigmas.time_s;
-    if pose.flags.contains(PoseFlag::Slewing) || !(error_deg <= assumptions.max_slew_error_deg) {
+    if pose.flags.contains(PoseFlag::Slewing) || !(0.0..=assumptions.max_slew_error_deg).contains(&error_deg)
+    {
         return Err(LocateRefusal::Slewing {
             rate_deg_s,
             time_s: sigmas.time_s,

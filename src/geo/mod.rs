@@ -44,6 +44,9 @@ pub mod grid_reference;
 
 pub mod links;
 
+#[cfg(test)]
+mod tests;
+
 pub use assumptions::{Assumptions, Sigmas};
 pub use camera::{CameraError, CameraModel, Distortion, SensorCrop};
 pub use locate::{LocateRefusal, Located, locate};

@@ -183,14 +183,14 @@ pub fn sampled(offsets: &[(f64, f64)], total: usize, level: f64) -> Option<Sampl
 /// Returns samples of independent standard normal numbers that fill space evenly. They are the same in every run, so
 /// the same view gives the same ellipse.
 #[must_use]
-pub fn normal_samples() -> &'static [[f64; PARAMETERS]; SAMPLES] {
-    static TABLE: OnceLock<Box<[[f64; PARAMETERS]; SAMPLES]>> = OnceLock::new();
+pub fn normal_samples() -> &'static [[f64; PARAMETERS]] {
+    static TABLE: OnceLock<Vec<[f64; PARAMETERS]>> = OnceLock::new();
     TABLE.get_or_init(|| {
         // A rank-1 lattice: every axis is evenly filled, no two axes correlate by more than 0.06 (found by search), and
         // the order is such that the first 64 points are a lattice too.
         const GENERATOR: [usize; PARAMETERS] = [1, 283, 61, 215, 327, 345, 269, 187, 163, 223, 275];
         let bits = SAMPLES.trailing_zeros();
-        let mut table = Box::new([[0.0; PARAMETERS]; SAMPLES]);
+        let mut table = vec![[0.0; PARAMETERS]; SAMPLES];
         for (index, sample) in table.iter_mut().enumerate() {
             let place = index.reverse_bits() >> (usize::BITS - bits);
             for (number, step) in sample.iter_mut().zip(GENERATOR) {

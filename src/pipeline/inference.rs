@@ -225,7 +225,7 @@ impl Inference {
         crew.spawn("batch", move |_, stats| {
             let batcher = Batcher::new(bounds);
             gather(batcher, &to_batch, &to_workers, batch_clock.as_ref(), || {
-                stats.item()
+                stats.item();
             })
         })
         .map_err(spawn_failed)?;

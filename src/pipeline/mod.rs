@@ -2,7 +2,8 @@
 //!
 //! A stage is a small pure trait ([`stage::Stage`]). One runner ([`runner::Crew`]) owns thread, name, stop and exit.
 //! A link ([`link::link`]) is bounded and named. Shutdown is closing the head: every stage drains its input, flushes
-//! and drops its sender. [`stop::Stop`] is for impatience only.
+//! and drops its sender. [`stop::Stop`] is for impatience only. [`source::start`] wires one source,
+//! [`inference::Inference`] what all share, [`service::Service`] the whole.
 
 pub mod stop;
 
@@ -21,3 +22,9 @@ pub mod stats;
 pub mod inference;
 
 pub mod source;
+
+#[cfg(feature = "video")]
+pub mod keeper;
+
+#[cfg(feature = "video")]
+pub mod service;

@@ -18,6 +18,8 @@ pub mod locate;
 
 pub mod evidence;
 
+pub mod report;
+
 pub mod incident;
 
 pub mod publish;

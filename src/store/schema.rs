@@ -37,7 +37,9 @@ CREATE TABLE incidents (
     profile       TEXT,
     body          TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX incidents_by_time ON incidents (opened_at, id);
+-- All that a report reads, so that it does not touch the bodies.
+CREATE INDEX incidents_by_time ON incidents (opened_at, id, state, late, drill, confirmed_at, reopened, reject_reason,
+    profile, district, township, village, cell, sources);
 CREATE INDEX incidents_by_state ON incidents (state, opened_at, id);
 CREATE INDEX incidents_by_district ON incidents (district, state, opened_at, id);
 CREATE INDEX incidents_by_township ON incidents (township, state, opened_at, id);

@@ -214,7 +214,9 @@ mod tests {
         12.0 * (at_s * 0.9).sin() + 7.0 * (at_s * 0.37 + 1.0).sin()
     }
 
-    fn curves(offset_s: f64, noise: f64) -> (Vec<(f64, f64)>, Vec<(f64, f64)>) {
+    type Curve = Vec<(f64, f64)>;
+
+    fn curves(offset_s: f64, noise: f64) -> (Curve, Curve) {
         let turning = (0..300)
             .map(|step| f64::from(step) * 0.1)
             .map(|at_s| (at_s, pan(at_s)))

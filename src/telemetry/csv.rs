@@ -1,4 +1,4 @@
-//! Flight logs as tables: AirData's, or any with a map of its columns. Units stand in the heading: `altitude(feet)`.
+//! Flight logs as tables: those of `AirData`, or any with a map of its columns. Units stand in the heading: `altitude(feet)`.
 
 use serde::{Deserialize, Serialize};
 

@@ -35,7 +35,7 @@ pub fn parse(text: &str) -> Result<TelemetryLog, TelemetryError> {
             }
             Event::Empty(element) if element.local_name().into_inner() == "trkpt" => {
                 let sample = point_of(&element, &mut log);
-                push(&mut log, sample);
+                push(&mut log, &sample);
             }
             Event::Text(value) => {
                 let value = value.xml10_content();
@@ -61,7 +61,7 @@ pub fn parse(text: &str) -> Result<TelemetryLog, TelemetryError> {
                 if element.local_name().into_inner() == "trkpt"
                     && let Some(sample) = point.take()
                 {
-                    push(&mut log, sample);
+                    push(&mut log, &sample);
                 }
                 inside.clear();
             }
@@ -76,9 +76,9 @@ pub fn parse(text: &str) -> Result<TelemetryLog, TelemetryError> {
     }
 }
 
-fn push(log: &mut TelemetryLog, sample: TelemetrySample) {
+fn push(log: &mut TelemetryLog, sample: &TelemetrySample) {
     if log.samples.len() < MOST_POINTS {
-        log.samples.push(sample);
+        log.samples.push(*sample);
     }
 }
 

@@ -68,7 +68,7 @@ fn subtitle_text(path: &Path) -> Result<String, TelemetryError> {
                 .callbacks(
                     gst_app::AppSinkCallbacks::builder()
                         .new_sample(move |sink| {
-                            let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+                            let sample = sink.pull_sample().or(Err(gst::FlowError::Eos))?;
                             let Some(buffer) = sample.buffer() else {
                                 return Ok(gst::FlowSuccess::Ok);
                             };
@@ -86,7 +86,7 @@ fn subtitle_text(path: &Path) -> Result<String, TelemetryError> {
                                     sender
                                         .send_timeout(cue, std::time::Duration::from_secs(STALLED_S))
                                         .map(|()| gst::FlowSuccess::Ok)
-                                        .map_err(|_| gst::FlowError::Eos)
+                                        .or(Err(gst::FlowError::Eos))
                                 }
                                 Ok(()) => Ok(gst::FlowSuccess::Ok),
                             }
@@ -151,23 +151,23 @@ fn gather(
         }
         let wanted = [gst::MessageType::Eos, gst::MessageType::Error];
         match bus.timed_pop_filtered(gst::ClockTime::from_mseconds(20), &wanted) {
-            Some(message) => match message.view() {
-                gst::MessageView::Error(error) => return Err(error.error().to_string()),
-                _ => {
-                    // What was sent before the end is already in the channel.
-                    while let Ok((start_ms, length_ms, cue)) = receiver.try_recv() {
-                        number += 1;
-                        write!(
-                            text,
-                            "{number}\n{} --> {}\n{cue}\n\n",
-                            stamp(start_ms),
-                            stamp(start_ms + length_ms)
-                        )
-                        .map_err(|error| error.to_string())?;
-                    }
-                    return Ok(text);
+            Some(message) => {
+                if let gst::MessageView::Error(error) = message.view() {
+                    return Err(error.error().to_string());
                 }
-            },
+                // What was sent before the end is already in the channel.
+                while let Ok((start_ms, length_ms, cue)) = receiver.try_recv() {
+                    number += 1;
+                    write!(
+                        text,
+                        "{number}\n{} --> {}\n{cue}\n\n",
+                        stamp(start_ms),
+                        stamp(start_ms + length_ms)
+                    )
+                    .map_err(|error| error.to_string())?;
+                }
+                return Ok(text);
+            }
             None if progress => idle_ms = 0,
             None => {
                 idle_ms += 20;

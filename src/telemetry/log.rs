@@ -35,6 +35,9 @@ pub struct TelemetryLog {
     /// The device's model, where it names itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
+    /// Which of the device's cameras took the picture, in the device's own word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lens: Option<String>,
     /// Width and height of the picture in pixels, where they are stated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub picture_px: Option<(u32, u32)>,

@@ -48,7 +48,7 @@ pub struct AxisMap {
 
 impl AxisMap {
     fn degrees(&self, value: f64) -> f64 {
-        self.at_minus_one_deg + (value + 1.0) / 2.0 * (self.at_plus_one_deg - self.at_minus_one_deg)
+        self.at_minus_one_deg + f64::midpoint(value, 1.0) * (self.at_plus_one_deg - self.at_minus_one_deg)
     }
 }
 

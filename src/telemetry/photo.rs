@@ -168,6 +168,7 @@ fn put_xmp(properties: &Properties, sample: &mut TelemetrySample, log: &mut Tele
         .or_else(|| properties.text("tiff:Model"))
         .map(str::to_owned)
         .or_else(|| log.device.take());
+    log.lens = word("ImageSource").map(str::to_owned);
 
     // 16 is a single-point fix, 34 float, 50 fixed. Only a real-time kinematic height is known to be ellipsoidal.
     let rtk = number("RtkFlag").is_some_and(|flag| flag >= 34.0)
@@ -255,7 +256,10 @@ mod tests {
             return;
         };
         let log = parse(&bytes).unwrap();
-        assert_eq!(log.device.as_deref(), Some("M30T"));
+        assert_eq!(
+            (log.device.as_deref(), log.lens.as_deref()),
+            (Some("M30T"), Some("WideCamera"))
+        );
         let sample = log.samples[0];
         let place = sample.position.unwrap();
         assert!((place.lat - 49.726_349_021).abs() < 1e-10 && (place.lon - 13.350_951_205).abs() < 1e-10);

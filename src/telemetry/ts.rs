@@ -53,7 +53,7 @@ pub fn detect(bytes: &[u8]) -> Option<(usize, usize)> {
         for start in 0..stride {
             let marks = (0..5)
                 .map(|index| bytes.get(start + index * stride).copied())
-                .take_while(|mark| mark.is_some());
+                .take_while(Option::is_some);
             let (mut seen, mut right) = (0, 0);
             for mark in marks {
                 seen += 1;

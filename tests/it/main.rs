@@ -3,11 +3,16 @@
 #![expect(clippy::print_stdout, reason = "tests say why they are skipped")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
+#[cfg(feature = "video")]
+mod analysis;
 mod api;
 mod architecture;
+mod configuration;
 mod dispatch_brokers;
 mod dispatch_rig;
+mod dispatch_schema;
 mod dispatch_sinks;
+mod dispatch_store;
 #[cfg(feature = "video")]
 mod faults;
 mod fixtures;

@@ -1,5 +1,7 @@
 //! The shipped models are what their manifests say, and what does not fit is refused with its reason.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

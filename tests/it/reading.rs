@@ -9,8 +9,8 @@ use emberwatch::clock::SystemClock;
 use emberwatch::flow::frame::Frame;
 use emberwatch::flow::source::{Duty, SourceId};
 use emberwatch::stages::ingest::{
-    DutyControl, GstOpener, IngestError, IngestStats, Ingested, Location, OpenRequest, RecordedTotals, SourceSpec,
-    Surroundings, Telemetry, run_recorded,
+    DutyControl, GstOpener, IngestError, IngestStats, Ingested, Location, OpenRequest, RecordedTotals,
+    SourceSpec, Surroundings, Telemetry, run_recorded,
 };
 
 /// What a recording gave.
@@ -35,7 +35,11 @@ pub(crate) fn read_with(
     let clock = Arc::new(SystemClock::new());
     let opener = GstOpener::new(clock.clone()).expect("GStreamer loads");
     let stats = IngestStats::default();
-    let around = Surroundings { clock: clock.as_ref(), stop: &|_| false, stats: &stats };
+    let around = Surroundings {
+        clock: clock.as_ref(),
+        stop: &|_| false,
+        stats: &stats,
+    };
     let (mut frames, mut telemetry, mut decoder) = (Vec::new(), Vec::new(), None);
     let totals = run_recorded(request, &opener, &around, &mut |ingested| match ingested {
         Ingested::Frame(mut frame) => {
@@ -57,7 +61,12 @@ pub(crate) fn read_with(
     })?;
     let snapshot = stats.snapshot();
     assert_eq!(snapshot.packets, totals.frames_in);
-    Ok(Reading { frames, telemetry, decoder, totals })
+    Ok(Reading {
+        frames,
+        telemetry,
+        decoder,
+        totals,
+    })
 }
 
 /// Reads a whole file at watch duty.
@@ -65,7 +74,7 @@ pub(crate) fn read(path: &Path) -> Result<Reading, IngestError> {
     read_with(&request_for(path), &mut |_| ControlFlow::Continue(()))
 }
 
-/// Runs `ffmpeg` and returns whether it succeeded; says what was skipped where it is not installed.
+/// Runs `ffmpeg`; returns false and says that something is skipped where it is not installed.
 pub(crate) fn ffmpeg(arguments: &[&str]) -> bool {
     let outcome = Command::new("ffmpeg")
         .args(["-nostdin", "-loglevel", "error", "-y", "-threads", "1"])
@@ -73,7 +82,13 @@ pub(crate) fn ffmpeg(arguments: &[&str]) -> bool {
         .stdin(Stdio::null())
         .status();
     match outcome {
-        Ok(status) => status.success(),
+        Ok(status) => {
+            assert!(
+                status.success(),
+                "ffmpeg could not make the test's clip: {arguments:?}"
+            );
+            true
+        }
         Err(error) => {
             println!("skipped: ffmpeg cannot be run ({error})");
             false
@@ -85,7 +100,16 @@ pub(crate) fn ffmpeg(arguments: &[&str]) -> bool {
 pub(crate) fn make_clip(path: &Path, seconds: u32, more: &[&str]) -> bool {
     let source = format!("testsrc2=size=320x180:rate=25:duration={seconds}");
     let mut arguments = vec!["-f", "lavfi", "-i", source.as_str()];
-    let default = ["-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-pix_fmt", "yuv420p"];
+    let default = [
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-g",
+        "25",
+        "-pix_fmt",
+        "yuv420p",
+    ];
     arguments.extend(default);
     arguments.extend(more);
     let path = path.to_string_lossy();

@@ -288,3 +288,22 @@ impl Authority {
         (text(certificate_path), text(key_path))
     }
 }
+
+/// Carries every connection to one port of this machine on to another, until the task is ended.
+pub(crate) async fn forward(from: u16, to: u16) -> tokio::task::JoinHandle<()> {
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, from))
+        .await
+        .unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                if let Ok(mut far) = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, to)).await {
+                    // Either side may leave at any time: that is the end of this connection and no failure.
+                    tokio::io::copy_bidirectional(&mut near, &mut far)
+                        .await
+                        .unwrap_or_default();
+                }
+            });
+        }
+    })
+}

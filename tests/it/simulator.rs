@@ -137,7 +137,7 @@ fn the_same_options_give_the_same_pixels_and_the_same_truth() {
         Scene::new(options.clone()).unwrap(),
     );
     // Out of order on purpose: a frame must not depend on those rendered before it.
-    let _ = one.frame(40);
+    let _frame = one.frame(40);
     for frame in [200, 3, 100] {
         let ((picture, truth), (other_picture, other_truth)) = (one.frame(frame), two.frame(frame));
         for plane in 0..3 {
@@ -359,7 +359,7 @@ mod files {
                 );
             }
             Err(emberwatch::simulator::SimulatorError::NoEncoder { .. }) => {
-                println!("skipped: no H.265 encoder here")
+                println!("skipped: no H.265 encoder here");
             }
             Err(error) => panic!("{error}"),
         }

@@ -327,7 +327,11 @@ fn mavlink_is_read_as_it_comes_over_udp() {
 
     use mavlink::dialects::common::{GLOBAL_POSITION_INT_DATA, MavMessage};
 
-    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = UdpSocket::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let url = format!("udp://127.0.0.1:{port}");
     let mut child = Command::new(env!("CARGO_BIN_EXE_emberwatch"))
         .args(["telemetry", "dump", &url, "--json", "--limit", "2"])
@@ -374,7 +378,11 @@ fn dji_cloud_pushes_come_through_a_broker() {
     use rumqttc::v5::mqttbytes::QoS;
     use rumqttc::v5::{Client, MqttOptions};
 
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let Ok(mut mosquitto) = Command::new("mosquitto")
         .args(["-p", &port.to_string()])
         .stdout(std::process::Stdio::null())
@@ -399,11 +407,18 @@ fn dji_cloud_pushes_come_through_a_broker() {
     let mut samples = 0;
     let done = std::cell::Cell::new(false);
     broker.receive(
-        |wait| done.get() || matches!(waits.recv_timeout(wait), Err(mpsc::RecvTimeoutError::Disconnected)),
+        |wait| {
+            done.get()
+                || matches!(
+                    waits.recv_timeout(wait),
+                    Err(mpsc::RecvTimeoutError::Disconnected)
+                )
+        },
         |event| {
             match &event {
                 DjiCloudEvent::Connected => {
-                    let (client, connection) = Client::new(MqttOptions::new("aircraft", "127.0.0.1", port), 16);
+                    let (client, connection) =
+                        Client::new(MqttOptions::new("aircraft", "127.0.0.1", port), 16);
                     publisher = Some((client, connection));
                 }
                 DjiCloudEvent::Sample(sample) => {
@@ -415,7 +430,8 @@ fn dji_cloud_pushes_come_through_a_broker() {
             }
             if let (DjiCloudEvent::Connected, Some((client, connection))) = (&event, publisher.as_mut()) {
                 for topic in ["thing/product/AIRCRAFT1/osd", "thing/product/GATEWAY1/drc/up"] {
-                    let payload = r#"{"timestamp":1670422793916,"data":{"latitude":35.19,"longitude":113.25}}"#;
+                    let payload =
+                        r#"{"timestamp":1670422793916,"data":{"latitude":35.19,"longitude":113.25}}"#;
                     client.publish(topic, QoS::AtLeastOnce, false, payload).unwrap();
                 }
                 for _ in 0..12 {

@@ -162,11 +162,12 @@ fn text_of(report: &PeriodReport, zone: &TimeZone) -> String {
     )];
     let percent =
         |share: Option<f64>| share.map_or("—".to_owned(), |share| format!("{:.1} %", share * 100.0));
-    for area in report.areas.iter().chain([&report.total]) {
-        let name = match area.name.as_str() {
-            "" if std::ptr::eq(area, &report.total) => "合计 total",
-            "" => "未定位 unplaced",
-            name => name,
+    let named = report.areas.iter().map(|area| (area.name.as_str(), area));
+    for (name, area) in named.chain([("合计 total", &report.total)]) {
+        let name = if name.is_empty() {
+            "未定位 unplaced"
+        } else {
+            name
         };
         lines.push(format!(
             "{name}: 推送 pushed {}, 查实 confirmed {}, 误报 rejected {}, 未核 unjudged {}, 查实率 rate {}, 超时 overdue {}",

@@ -57,6 +57,9 @@ pub(super) struct EvalArgs {
     /// Take a picture without a label file for one in which nothing burns.
     #[arg(long)]
     missing_labels_are_empty: bool,
+    /// What the class numbers of a YOLO dataset stand for, from 0 on, where it does not say: `smoke,fire`.
+    #[arg(long, value_delimiter = ',')]
+    names: Vec<String>,
     /// How often to draw the pictures again for the confidence intervals.
     #[arg(long, default_value_t = 200)]
     replicates: u64,
@@ -86,6 +89,7 @@ pub(super) fn run(args: &EvalArgs, catalogue: &Catalogue) -> anyhow::Result<Exit
     let options = ReadOptions {
         split: args.split.clone(),
         missing_labels_are_empty: args.missing_labels_are_empty,
+        names: args.names.clone(),
     };
     let dataset = Dataset::read(&args.dataset, &options)
         .with_context(|| format!("cannot measure on {}", args.dataset.display()))?;

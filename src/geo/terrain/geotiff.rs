@@ -1,4 +1,4 @@
-//! GeoTIFF terrain: one band of 16-bit integers or 32-bit floats on a grid of latitudes and longitudes, tiled or
+//! `GeoTIFF` terrain: one band of 16-bit integers or 32-bit floats on a grid of latitudes and longitudes, tiled or
 //! stripped. Only EPSG:4326 is read: anything else would need a projection library to be read rightly.
 
 use std::io::{Read, Seek};
@@ -75,7 +75,7 @@ pub(super) fn read(name: &str, reader: impl Read + Seek, assumed: HeightDatum) -
     Tile::new(name, keys.datum(name).unwrap_or(assumed), grid, heights)
 }
 
-/// The numbers of the GeoKey directory that are stored in place.
+/// The numbers of the `GeoKey` directory that are stored in place.
 struct GeoKeys(Vec<(u16, u16)>);
 
 impl GeoKeys {

@@ -172,9 +172,9 @@ impl Terrain {
                 ..
             } => {
                 let bounds = Bounds {
-                    lowest_m: *lowest_m,
-                    highest_m: *highest_m,
-                    cell_m: *cell_m,
+                    lowest: *lowest_m,
+                    highest: *highest_m,
+                    cell: *cell_m,
                 };
                 self.march(&path, tiles, bounds, reach.max_range_m)
             }
@@ -182,16 +182,14 @@ impl Terrain {
     }
 
     fn march(&self, path: &Path<'_>, tiles: &[Tile], bounds: Bounds, max_range_m: f64) -> Result<Hit, Miss> {
-        let start_m = path.range_to_height(bounds.highest_m).ok_or(Miss::AboveHorizon)?;
+        let start_m = path.range_to_height(bounds.highest).ok_or(Miss::AboveHorizon)?;
         // Below the lowest height the ray is certainly under ground, so the march ends there.
-        let end_m = path
-            .range_to_height(bounds.lowest_m - 1.0)
-            .unwrap_or(f64::INFINITY);
+        let end_m = path.range_to_height(bounds.lowest - 1.0).unwrap_or(f64::INFINITY);
         if start_m > max_range_m {
             return Err(Miss::TooFar);
         }
         let last_m = end_m.min(max_range_m);
-        let step_m = bounds.cell_m / 2.0 / path.level.max(1e-9);
+        let step_m = bounds.cell / 2.0 / path.level.max(1e-9);
         // The tile of the last step is asked first: most steps stay in it.
         let mut near = tiles.iter().find(|tile| tile.holds(path.above(start_m).1));
         let mut clearance = |range_m: f64| {
@@ -240,7 +238,7 @@ impl Terrain {
             }
             above_m = next_m;
             let is_rising = path.rise + 2.0 * above_m * path.bend >= 0.0;
-            if is_rising && path.height_m(above_m) > bounds.highest_m {
+            if is_rising && path.height_m(above_m) > bounds.highest {
                 return Err(Miss::AboveHorizon);
             }
         }
@@ -250,7 +248,7 @@ impl Terrain {
         let (_, point) = path.above(range_m);
         let ground_m = self.height_m(point).ok_or(Miss::NoGround(point))?;
         let (east_m, north_m) = path.ground_offset(range_m, ground_m);
-        let side_m = bounds.cell_m / 2.0;
+        let side_m = bounds.cell / 2.0;
         let height = |east_m: f64, north_m: f64| {
             let point = path.ray.map.point(east_m, north_m);
             match tiles.first() {
@@ -267,10 +265,10 @@ impl Terrain {
     }
 }
 
-/// What the march knows of all tiles together.
+/// What the march knows of all tiles together, in metres.
 #[derive(Clone, Copy)]
 struct Bounds {
-    lowest_m: f64,
-    highest_m: f64,
-    cell_m: f64,
+    lowest: f64,
+    highest: f64,
+    cell: f64,
 }

@@ -58,7 +58,7 @@ pub enum TerrainError {
         /// Which file.
         name: String,
     },
-    /// Neither a GeoTIFF nor an SRTM file.
+    /// Neither a `GeoTIFF` nor an SRTM file.
     #[error("terrain {} is neither .tif nor .hgt: a GeoTIFF in EPSG:4326 or an SRTM file is expected", path.display())]
     Kind {
         /// Which file.
@@ -141,7 +141,7 @@ impl Terrain {
         }))
     }
 
-    /// Reads `.tif`, `.tiff` and `.hgt` files. `assumed` is the datum of a GeoTIFF that does not say it; Copernicus
+    /// Reads `.tif`, `.tiff` and `.hgt` files. `assumed` is the datum of a `GeoTIFF` that does not say it; Copernicus
     /// files are known by their name.
     pub fn open(paths: &[PathBuf], assumed: HeightDatum) -> Result<Self, TerrainError> {
         let tiles = paths

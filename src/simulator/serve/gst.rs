@@ -36,14 +36,23 @@ impl RtspServer {
         server.set_service(&port.to_string());
         if let Some((user, password)) = guard {
             let auth = rtsp::RTSPAuth::new();
-            let token = rtsp::RTSPToken::builder().field(rtsp::RTSP_TOKEN_MEDIA_FACTORY_ROLE, "viewer").build();
+            let token = rtsp::RTSPToken::builder()
+                .field(rtsp::RTSP_TOKEN_MEDIA_FACTORY_ROLE, "viewer")
+                .build();
             auth.add_basic(&rtsp::RTSPAuth::make_basic(user, password), &token);
             server.set_auth(Some(&auth));
         }
         let context = gst::glib::MainContext::new();
-        server.attach(Some(&context)).map_err(|_| ServeError::Port { port })?;
-        let bound = u16::try_from(server.bound_port()).map_err(|_| ServeError::Port { port })?;
-        Ok(Self { server, context, is_guarded: guard.is_some(), port: bound })
+        server
+            .attach(Some(&context))
+            .map_err(|_taken| ServeError::Port { port })?;
+        let bound = u16::try_from(server.bound_port()).map_err(|_taken| ServeError::Port { port })?;
+        Ok(Self {
+            server,
+            context,
+            is_guarded: guard.is_some(),
+            port: bound,
+        })
     }
 
     /// Returns the port.
@@ -55,7 +64,10 @@ impl RtspServer {
     /// Serves a recording under some names, and returns their addresses.
     pub fn serve_file(&self, path: &Path, names: &[String]) -> Result<Vec<String>, ServeError> {
         let reel = Arc::new(load(path)?);
-        let mounts = self.server.mount_points().ok_or_else(|| ServeError::Library("no mount points".to_owned()))?;
+        let mounts = self
+            .server
+            .mount_points()
+            .ok_or_else(|| ServeError::Library("no mount points".to_owned()))?;
         let codec = match reel.encoding {
             Encoding::H264 => "h264",
             Encoding::H265 => "h265",
@@ -111,7 +123,9 @@ fn feed(media: &rtsp::RTSPMedia, reel: &Arc<Reel>) {
     source.set_callbacks(
         gst_app::AppSrcCallbacks::builder()
             .need_data(move |source, _| {
-                let Some(piece) = reel.piece(next.fetch_add(1, Ordering::Relaxed)) else { return };
+                let Some(piece) = reel.piece(next.fetch_add(1, Ordering::Relaxed)) else {
+                    return;
+                };
                 let mut buffer = gst::Buffer::from_slice(piece.bytes);
                 if let Some(buffer) = buffer.get_mut() {
                     buffer.set_pts(gst::ClockTime::from_nseconds(piece.pts));
@@ -131,12 +145,26 @@ fn feed(media: &rtsp::RTSPMedia, reel: &Arc<Reel>) {
 fn load(path: &Path) -> Result<Reel, ServeError> {
     let library = |error: gst::glib::BoolError| ServeError::Library(error.to_string());
     let pipeline = gst::Pipeline::new();
-    let source = gst::ElementFactory::make("filesrc").property("location", path.to_path_buf()).build().map_err(library)?;
+    let source = gst::ElementFactory::make("filesrc")
+        .property("location", path.to_path_buf())
+        .build()
+        .map_err(library)?;
     let parsebin = gst::ElementFactory::make("parsebin").build().map_err(library)?;
-    let wanted = |codec: &str| gst::Structure::builder(codec).field("stream-format", "byte-stream").field("alignment", "au").build();
+    let wanted = |codec: &str| {
+        gst::Structure::builder(codec)
+            .field("stream-format", "byte-stream")
+            .field("alignment", "au")
+            .build()
+    };
     let caps: gst::Caps = ["video/x-h264", "video/x-h265"].into_iter().map(wanted).collect();
-    let sink = gst_app::AppSink::builder().caps(&caps).sync(false).max_buffers(64).build();
-    pipeline.add_many([&source, &parsebin, sink.upcast_ref()]).map_err(library)?;
+    let sink = gst_app::AppSink::builder()
+        .caps(&caps)
+        .sync(false)
+        .max_buffers(64)
+        .build();
+    pipeline
+        .add_many([&source, &parsebin, sink.upcast_ref()])
+        .map_err(library)?;
     source.link(&parsebin).map_err(library)?;
     let (weak, target) = (pipeline.downgrade(), sink.clone());
     parsebin.connect_pad_added(move |_, pad| {
@@ -159,12 +187,19 @@ fn join(pipeline: &gst::Pipeline, pad: &gst::Pad, sink: &gst_app::AppSink) -> Op
     };
     let exit = sink.static_pad("sink")?;
     if parser.is_empty() || exit.is_linked() {
-        let end = gst::ElementFactory::make("fakesink").property("sync", false).property("async", false).build().ok()?;
+        let end = gst::ElementFactory::make("fakesink")
+            .property("sync", false)
+            .property("async", false)
+            .build()
+            .ok()?;
         pipeline.add(&end).ok()?;
         end.sync_state_with_parent().ok()?;
         return pad.link(&end.static_pad("sink")?).ok().map(drop);
     }
-    let parser = gst::ElementFactory::make(parser).property("config-interval", -1_i32).build().ok()?;
+    let parser = gst::ElementFactory::make(parser)
+        .property("config-interval", -1_i32)
+        .build()
+        .ok()?;
     pipeline.add(&parser).ok()?;
     parser.static_pad("src")?.link(&exit).ok()?;
     parser.sync_state_with_parent().ok()?;
@@ -180,23 +215,37 @@ fn pull_all(path: &Path, pipeline: &gst::Pipeline, sink: &gst_app::AppSink) -> R
     let slice = gst::ClockTime::from_mseconds(100);
     while !sink.is_eos() {
         let Some(sample) = sink.try_pull_sample(slice) else {
-            let words = pipeline.bus().and_then(|bus| bus.pop_filtered(&[gst::MessageType::Error]));
+            let words = pipeline
+                .bus()
+                .and_then(|bus| bus.pop_filtered(&[gst::MessageType::Error]));
             if let Some(gst::MessageView::Error(error)) = words.as_ref().map(|message| message.view()) {
                 return Err(ServeError::file(path, error.error().message().to_owned()));
             }
             waited += slice;
             if waited > STUCK {
-                return Err(ServeError::file(path, "no H.264 or H.265 picture comes out of it"));
+                return Err(ServeError::file(
+                    path,
+                    "no H.264 or H.265 picture comes out of it",
+                ));
             }
             continue;
         };
         waited = gst::ClockTime::ZERO;
-        let (Some(buffer), Some(caps)) = (sample.buffer(), sample.caps()) else { continue };
-        let map = buffer.map_readable().map_err(|error| ServeError::Library(error.to_string()))?;
-        let Some(pts) = buffer.pts().or_else(|| buffer.dts()) else { continue };
+        let (Some(buffer), Some(caps)) = (sample.buffer(), sample.caps()) else {
+            continue;
+        };
+        let map = buffer
+            .map_readable()
+            .map_err(|error| ServeError::Library(error.to_string()))?;
+        let Some(pts) = buffer.pts().or_else(|| buffer.dts()) else {
+            continue;
+        };
         bytes += map.len();
         if bytes > RECORDING_BYTES {
-            return Err(ServeError::file(path, format!("it is larger than {} MiB", RECORDING_BYTES >> 20)));
+            return Err(ServeError::file(
+                path,
+                format!("it is larger than {} MiB", RECORDING_BYTES >> 20),
+            ));
         }
         media_type.get_or_insert_with(|| caps.to_string());
         pieces.push(Piece {
@@ -207,6 +256,10 @@ fn pull_all(path: &Path, pipeline: &gst::Pipeline, sink: &gst_app::AppSink) -> R
         });
     }
     let media_type = media_type.ok_or_else(|| ServeError::file(path, "it holds no picture"))?;
-    let encoding = if media_type.starts_with("video/x-h265") { Encoding::H265 } else { Encoding::H264 };
+    let encoding = if media_type.starts_with("video/x-h265") {
+        Encoding::H265
+    } else {
+        Encoding::H264
+    };
     Reel::new(encoding, media_type, pieces).ok_or_else(|| ServeError::file(path, "it holds no picture"))
 }

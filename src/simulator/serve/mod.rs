@@ -38,7 +38,10 @@ pub enum ServeError {
 
 impl ServeError {
     fn file(path: &Path, reason: impl Into<String>) -> Self {
-        Self::File { path: path.to_owned(), reason: reason.into() }
+        Self::File {
+            path: path.to_owned(),
+            reason: reason.into(),
+        }
     }
 }
 
@@ -80,7 +83,12 @@ impl Reel {
         let shown_first = pieces.iter().map(|piece| piece.pts).min()?;
         let intervals = u64::try_from(pieces.len()).ok()?.saturating_sub(1).max(1);
         let interval = ((shown_last - shown_first) / intervals).max(1_000_000);
-        Some(Self { encoding, media_type, pieces, round: shown_last - shown_first + interval })
+        Some(Self {
+            encoding,
+            media_type,
+            pieces,
+            round: shown_last - shown_first + interval,
+        })
     }
 
     /// Returns the piece with this number, counted over all rounds, with its times.
@@ -99,18 +107,33 @@ mod tests {
     use super::*;
 
     fn piece(pts: u64, dts: u64) -> Piece {
-        Piece { bytes: Arc::from([0_u8].as_slice()), pts: pts * 1_000_000, dts: dts * 1_000_000, is_key: dts == 0 }
+        Piece {
+            bytes: Arc::from([0_u8].as_slice()),
+            pts: pts * 1_000_000,
+            dts: dts * 1_000_000,
+            is_key: dts == 0,
+        }
     }
 
     #[test]
     fn times_grow_over_the_seam_as_a_cameras_do() {
         // Three pictures at 25 a second, the last two shown in the other order than decoded.
-        let reel = Reel::new(Encoding::H264, String::new(), vec![piece(140, 100), piece(220, 140), piece(180, 180)])
-            .expect("there are pieces");
+        let reel = Reel::new(
+            Encoding::H264,
+            String::new(),
+            vec![piece(140, 100), piece(220, 140), piece(180, 180)],
+        )
+        .expect("there are pieces");
         assert_eq!(reel.round, 120_000_000);
-        let decoded: Vec<u64> = (0..9).filter_map(|number| reel.piece(number)).map(|piece| piece.dts / 1_000_000).collect();
+        let decoded: Vec<u64> = (0..9)
+            .filter_map(|number| reel.piece(number))
+            .map(|piece| piece.dts / 1_000_000)
+            .collect();
         assert_eq!(decoded, [0, 40, 80, 120, 160, 200, 240, 280, 320]);
-        let mut shown: Vec<u64> = (0..9).filter_map(|number| reel.piece(number)).map(|piece| piece.pts / 1_000_000).collect();
+        let mut shown: Vec<u64> = (0..9)
+            .filter_map(|number| reel.piece(number))
+            .map(|piece| piece.pts / 1_000_000)
+            .collect();
         shown.sort_unstable();
         assert_eq!(shown, [40, 80, 120, 160, 200, 240, 280, 320, 360]);
     }

@@ -7,3 +7,5 @@ pub mod snapshot;
 pub mod ring;
 
 pub mod clip;
+
+pub mod recording;

@@ -83,6 +83,8 @@ mod tests {
 
     #[test]
     fn the_primaries_of_the_recommendations_come_back() {
+        use ColourMatrix::{Bt601, Bt709};
+        use ColourRange::{Full, Limited};
         // Codes of 75 % bars, from ITU-R BT.601 and BT.709.
         let near = |picture: &Picture, expected: [u8; 3]| {
             let rgb = to_rgb(picture).unwrap();
@@ -92,8 +94,6 @@ mod tests {
                 "{found:?} {expected:?}"
             );
         };
-        use ColourMatrix::{Bt601, Bt709};
-        use ColourRange::{Full, Limited};
         near(&flat(81, 90, 240, Bt601, Limited), [255, 0, 0]);
         near(&flat(63, 102, 240, Bt709, Limited), [255, 0, 0]);
         near(&flat(173, 42, 26, Bt709, Limited), [0, 255, 0]);

@@ -86,7 +86,10 @@ impl ClipRing {
     /// Makes an empty ring.
     #[must_use]
     pub fn new(limits: ClipLimits) -> Self {
-        Self { limits, shared: Arc::default() }
+        Self {
+            limits,
+            shared: Arc::default(),
+        }
     }
 
     /// Begins a clip around an alarm. It becomes whole when the time after the alarm has passed in the stream; returns
@@ -100,16 +103,31 @@ impl ClipRing {
         }
         let from = alarm - self.limits.before;
         // The last key frame at or before the wanted start; the first at all where the ring is younger.
-        let keys = shared.packets.iter().enumerate().filter(|(_, packet)| packet.is_key);
-        let start = keys.clone().filter(|(_, packet)| packet.pts <= from).last().or_else(|| keys.clone().next());
+        let keys = shared
+            .packets
+            .iter()
+            .enumerate()
+            .filter(|(_, packet)| packet.is_key);
+        let start = keys
+            .clone()
+            .rfind(|(_, packet)| packet.pts <= from)
+            .or_else(|| keys.clone().next());
         let Some((start, _)) = start else {
             shared.refused += 1;
             return false;
         };
         let packets: Vec<Packet> = shared.packets.range(start..).cloned().collect();
         let bytes = packets.iter().map(|packet| packet.bytes.len()).sum();
-        let clip = Clip { name: name.into(), alarm, packets };
-        shared.open.push(Cut { clip, bytes, until: alarm + self.limits.after });
+        let clip = Clip {
+            name: name.into(),
+            alarm,
+            packets,
+        };
+        shared.open.push(Cut {
+            clip,
+            bytes,
+            until: alarm + self.limits.after,
+        });
         true
     }
 
@@ -157,7 +175,12 @@ impl Shared {
         let from = newest - limits.before;
         loop {
             // The ring may begin at the next key frame as soon as that one reaches far enough back.
-            let next_key = self.packets.iter().enumerate().skip(1).find(|(_, packet)| packet.is_key);
+            let next_key = self
+                .packets
+                .iter()
+                .enumerate()
+                .skip(1)
+                .find(|(_, packet)| packet.is_key);
             let can_go = match next_key {
                 Some((count, packet)) if packet.pts <= from || self.bytes > limits.ring_bytes => count,
                 // One group of pictures larger than the bound cannot be kept, or the bound means nothing.
@@ -174,7 +197,10 @@ impl Shared {
 impl PacketTap for ClipRing {
     fn packet(&self, packet: Packet) {
         let mut shared = self.lock();
-        let is_other_stream = shared.packets.back().is_some_and(|last| last.media_type != packet.media_type);
+        let is_other_stream = shared
+            .packets
+            .back()
+            .is_some_and(|last| last.media_type != packet.media_type);
         if is_other_stream {
             shared.end_all();
             shared.clear();
@@ -184,7 +210,9 @@ impl PacketTap for ClipRing {
         }
         let size = packet.bytes.len();
         let mut open = std::mem::take(&mut shared.open);
-        let ended = open.extract_if(.., |cut| packet.pts >= cut.until || cut.bytes + size > self.limits.clip_bytes);
+        let ended = open.extract_if(.., |cut| {
+            packet.pts >= cut.until || cut.bytes + size > self.limits.clip_bytes
+        });
         shared.whole.extend(ended.map(|cut| cut.clip));
         for cut in &mut open {
             cut.bytes += size;
@@ -252,9 +280,17 @@ mod tests {
             ring.packet(packet(index));
         }
         let clips = ring.take_whole();
-        let [clip] = clips.as_slice() else { panic!("expected one clip, got {clips:?}") };
-        assert_eq!(clip.packets.first().map(|packet| (packet.is_key, packet.pts)), Some((true, at(38))));
-        assert_eq!(clip.packets.last().map(|packet| packet.pts), Some(MediaTime::from_nanos(689 * SECOND / 10)));
+        let [clip] = clips.as_slice() else {
+            panic!("expected one clip, got {clips:?}")
+        };
+        assert_eq!(
+            clip.packets.first().map(|packet| (packet.is_key, packet.pts)),
+            Some((true, at(38)))
+        );
+        assert_eq!(
+            clip.packets.last().map(|packet| packet.pts),
+            Some(MediaTime::from_nanos(689 * SECOND / 10))
+        );
         assert!(ring.take_whole().is_empty());
     }
 
@@ -270,18 +306,31 @@ mod tests {
 
     #[test]
     fn the_byte_bound_wins_over_the_seconds() {
-        let limits = ClipLimits { ring_bytes: 50_000, ..ClipLimits::default() };
+        let limits = ClipLimits {
+            ring_bytes: 50_000,
+            ..ClipLimits::default()
+        };
         let ring = filled(limits, 0..1000);
         assert!(ring.bytes() <= 50_000, "{}", ring.bytes());
         assert!(ring.lock().packets.front().is_some_and(|packet| packet.is_key));
         // A group of pictures that alone is larger is not kept at all.
-        let ring = filled(ClipLimits { ring_bytes: 10_000, ..limits }, 0..1000);
+        let ring = filled(
+            ClipLimits {
+                ring_bytes: 10_000,
+                ..limits
+            },
+            0..1000,
+        );
         assert!(ring.bytes() <= 10_000);
     }
 
     #[test]
     fn a_clip_does_not_grow_beyond_its_bytes_and_not_more_are_cut_than_allowed() {
-        let limits = ClipLimits { clip_bytes: 150_000, clips_at_once: 1, ..ClipLimits::default() };
+        let limits = ClipLimits {
+            clip_bytes: 150_000,
+            clips_at_once: 1,
+            ..ClipLimits::default()
+        };
         let ring = filled(limits, 0..500);
         assert!(ring.begin("first", at(49)));
         assert!(!ring.begin("second", at(49)));
@@ -301,7 +350,10 @@ mod tests {
         // Another codec under the same name is a break too.
         let ring = filled(ClipLimits::default(), 0..100);
         assert!(ring.begin("fire", at(9)));
-        ring.packet(Packet { media_type: Arc::from("video/x-h265"), ..packet(100) });
+        ring.packet(Packet {
+            media_type: Arc::from("video/x-h265"),
+            ..packet(100)
+        });
         assert_eq!((ring.take_whole().len(), ring.bytes()), (1, 1000));
     }
 }

@@ -4,9 +4,11 @@ use jiff::Timestamp;
 
 use super::config::IncidentConfig;
 use super::plane::{Metres, Plane, Symmetric, angle_between_deg, distance_m};
+use crate::flow::detection::BBox;
 use crate::flow::incident::{Incident, View};
 use crate::flow::position::{Bearing, Place, Position};
 use crate::flow::report::TrackReport;
+use crate::flow::source::Mount;
 
 /// Two tracks of one camera whose last frames are closer than this, in seconds, are seen at the same time.
 const TOGETHER_S: f64 = 10.0;
@@ -14,6 +16,10 @@ const TOGETHER_S: f64 = 10.0;
 const UNSHARED: f64 = 0.25;
 /// Standard deviation of how far the parts of one fire lie from each other in one picture, in metres.
 const PARTS_M: f64 = 40.0;
+/// Without any place, what a moving camera sees within so many seconds is one shot.
+const SAME_SHOT_S: f64 = 60.0;
+/// In one shot, boxes closer than this share of the picture's width may be parts of one fire.
+const SAME_SHOT_SHARE: f64 = 0.25;
 /// Bearings from closer than this, in metres, are from one place and do not cross.
 const SAME_STAND_M: f64 = 100.0;
 /// The least angle at which bearings cross.
@@ -145,8 +151,33 @@ fn misfit_of_bearings(config: &IncidentConfig, a: &Bearing, b: &Bearing) -> Opti
     (is_ahead(range_a) && is_ahead(range_b)).then_some(config.gate + 20.0)
 }
 
-/// The last resort without any place: the same part of the picture of the same fixed camera.
+/// The last resort without any place: the same part of the picture of the same camera, or for a camera that moves the
+/// same shot, unless both were seen at the same time well apart.
 fn misfit_in_picture(incident: &Incident, report: &TrackReport) -> Option<f64> {
+    misfit_in_one_spot(incident, report).or_else(|| {
+        let is_one_shot = |view: &View| {
+            let gap_s = gap_s(
+                (view.first_seen.at, view.last_seen.at),
+                (report.first_seen.at, report.last_seen.at),
+            );
+            let allowed = SAME_SHOT_SHARE * f64::from(report.picture_size.0);
+            view.source == report.source
+                && view.picture_size == report.picture_size
+                && gap_s <= SAME_SHOT_S
+                && (gap_s > TOGETHER_S || clearance_px(&view.bbox, &report.bbox) <= allowed)
+        };
+        (report.mount == Mount::Moving && incident.views.iter().any(is_one_shot)).then_some(10.0)
+    })
+}
+
+/// Returns how many pixels lie between two boxes, 0 where they touch.
+fn clearance_px(a: &BBox, b: &BBox) -> f64 {
+    let across = (a.x0.max(b.x0) - a.x1.min(b.x1)).max(0.0);
+    let down = (a.y0.max(b.y0) - a.y1.min(b.y1)).max(0.0);
+    f64::from(across.hypot(down))
+}
+
+fn misfit_in_one_spot(incident: &Incident, report: &TrackReport) -> Option<f64> {
     incident
         .views
         .iter()

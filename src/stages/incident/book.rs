@@ -143,7 +143,7 @@ impl IncidentBook {
     }
 
     /// Notes what was written.
-    pub(crate) fn apply(&mut self, changes: &[Change]) {
+    pub fn apply(&mut self, changes: &[Change]) {
         for change in changes {
             let incident = change.incident.clone();
             for view in &incident.views {

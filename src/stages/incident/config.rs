@@ -10,7 +10,7 @@ use crate::flow::incident::{ChecklistItem, DeadlineProfile, Milestone, Milestone
 use crate::flow::source::Mount;
 
 /// Confirms an incident without a person, where a rule says that it may.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConfirmRule {
     /// Its name: the actor of the transition.
@@ -58,7 +58,7 @@ impl ConfirmRule {
 }
 
 /// A place where something burns that is known or allowed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QuietZone {
     /// Its name, shown where it keeps something quiet.
@@ -78,7 +78,7 @@ fn smoke_only() -> Vec<Class> {
 }
 
 /// A part of one source's picture in which nothing counts.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PictureMask {
     /// Its name.
@@ -90,7 +90,7 @@ pub struct PictureMask {
 }
 
 /// How the incident stage is set up.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct IncidentConfig {
     /// Names this installation in its events, a URI reference.

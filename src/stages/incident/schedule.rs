@@ -12,8 +12,9 @@ use super::plane::distance_m;
 use crate::flow::pose::Wgs84;
 
 /// A span of the day, written `18:00-06:00`; it may run over midnight. The end is not part of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
 pub struct TimeWindow {
     from: Time,
     until: Time,
@@ -80,7 +81,7 @@ impl fmt::Display for TimeWindow {
 }
 
 /// A day of the week.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the days are known")]
 pub enum Day {
@@ -108,12 +109,14 @@ impl Day {
 }
 
 /// When something holds; every part that is given must match.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Schedule {
     /// The first day, as `2026-04-03`.
+    #[schemars(with = "Option<String>", extend("format" = "date"))]
     pub from: Option<Date>,
     /// The last day.
+    #[schemars(with = "Option<String>", extend("format" = "date"))]
     pub until: Option<Date>,
     /// The days of the week; empty for all.
     pub days: Vec<Day>,
@@ -142,7 +145,7 @@ impl Schedule {
 }
 
 /// A place on the ground.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Zone {
     /// A circle.

@@ -12,7 +12,7 @@ pub const FIRST_WAIT: Duration = Duration::from_secs(1);
 pub const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// Health of this length forgets all failures.
-pub const HEALTHY_AFTER: Duration = Duration::from_secs(60);
+pub const HEALTHY_AFTER: Duration = Duration::from_mins(1);
 
 /// Doubles the wait with each failure, from 1 s to 30 s, each ± 20 % so that a hundred cameras behind one switch do not
 /// come back in the same instant. Never gives up.

@@ -198,7 +198,18 @@ fn read_recorded(
                     undecoded_seen = seen.packets;
                     progress = around.clock.monotonic();
                 }
-                if around.clock.monotonic().since(progress) >= request.spec.deadlines.recorded_progress {
+                let silent_for = around.clock.monotonic().since(progress);
+                if seen.packets == 0 && silent_for >= request.spec.deadlines.first_packet {
+                    return Err(IngestError::new(
+                        IngestErrorKind::NotMedia,
+                        &request.location().to_string(),
+                        format!(
+                            "no picture came out of it within {:?}",
+                            request.spec.deadlines.first_packet
+                        ),
+                    ));
+                }
+                if silent_for >= request.spec.deadlines.recorded_progress {
                     return Err(IngestError::new(
                         IngestErrorKind::Hung,
                         &request.location().to_string(),
@@ -235,6 +246,10 @@ fn read_recorded(
     totals.claimed_duration = counts.claimed_duration;
     if let (Some(first), Some(last)) = (first_pts, numbering.last_pts) {
         totals.duration = last.since(first) + numbering.step;
+    }
+    if request.evidence_only {
+        totals.unreadable = 0;
+        return Ok(totals);
     }
     if totals.is_complete && totals.delivered == 0 && counts.packets > 0 && counts.undecoded < counts.packets
     {

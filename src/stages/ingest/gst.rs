@@ -7,6 +7,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 
 use super::chain::{self, Chain};
+use super::container::{Index, index_of};
 use super::doorbell::RtspDoorbell;
 use super::error::{IngestError, IngestErrorKind};
 use super::fault;
@@ -37,7 +38,8 @@ impl GstOpener {
     /// Loads the library.
     pub fn new(clock: Arc<dyn Clock>) -> Result<Self, IngestError> {
         gst::init().map_err(|error| {
-            IngestError::new(IngestErrorKind::PluginMissing, "", "GStreamer cannot be loaded").caused_by(error)
+            IngestError::new(IngestErrorKind::PluginMissing, "", "GStreamer cannot be loaded")
+                .caused_by(error)
         })?;
         Ok(Self { clock })
     }
@@ -86,14 +88,27 @@ fn check_file(path: &std::path::Path, location: &str) -> Result<(), IngestError>
         IngestError::new(kind, location, detail).caused_by(error)
     })?;
     if metadata.is_dir() {
-        return Err(IngestError::new(IngestErrorKind::BadLocation, location, "it is a folder, expected a file"));
+        return Err(IngestError::new(
+            IngestErrorKind::BadLocation,
+            location,
+            "it is a folder, expected a file",
+        ));
     }
     if metadata.is_file() && metadata.len() == 0 {
         return Err(IngestError::new(IngestErrorKind::Empty, location, "it is empty"));
     }
-    std::fs::File::open(path).map(drop).map_err(|error| {
+    let unreadable = |error: std::io::Error| {
         IngestError::new(IngestErrorKind::Unreadable, location, "it cannot be opened").caused_by(error)
-    })
+    };
+    let mut file = std::fs::File::open(path).map_err(unreadable)?;
+    if metadata.is_file() && index_of(&mut file).map_err(unreadable)? == Index::Missing {
+        return Err(IngestError::new(
+            IngestErrorKind::Truncated,
+            location,
+            "its index is missing, as after a recording that was cut off",
+        ));
+    }
+    Ok(())
 }
 
 /// An open source.
@@ -125,7 +140,11 @@ impl GstReader {
         }
         if prerolled.is_err() || state != gst::State::Paused {
             return Err(fault::first_on_bus(pipeline, &self.location).unwrap_or_else(|| {
-                IngestError::new(IngestErrorKind::Hung, &self.location, "its first picture did not come in time")
+                IngestError::new(
+                    IngestErrorKind::Hung,
+                    &self.location,
+                    "its first picture did not come in time",
+                )
             }));
         }
         let time = |at: MediaTime| gst::ClockTime::from_nseconds(u64::try_from(at.as_nanos()).unwrap_or(0));
@@ -143,14 +162,20 @@ impl GstReader {
                 stop,
             )
             .map_err(|error| {
-                IngestError::new(IngestErrorKind::Other, &self.location, "it cannot be read from the middle")
-                    .caused_by(error)
+                IngestError::new(
+                    IngestErrorKind::Other,
+                    &self.location,
+                    "it cannot be read from the middle",
+                )
+                .caused_by(error)
             })?;
         self.change_state(gst::State::Playing)
     }
 
     fn pull(&self, timeout: Duration) -> Option<gst::Sample> {
-        self.chain.frames.try_pull_sample(gst::ClockTime::try_from(timeout).unwrap_or(gst::ClockTime::ZERO))
+        self.chain
+            .frames
+            .try_pull_sample(gst::ClockTime::try_from(timeout).unwrap_or(gst::ClockTime::ZERO))
     }
 
     fn decoded(&mut self, sample: &gst::Sample) -> Option<Decoded> {
@@ -167,7 +192,11 @@ impl GstReader {
             captured: self.captured(buffer.pts(), segment, now, arrived),
             arrived,
             is_key: reached.is_some_and(|reached| reached.is_key),
-            gap: Gap { overtaken, stale: 0, skipped },
+            gap: Gap {
+                overtaken,
+                stale: 0,
+                skipped,
+            },
             duty: self.wire.request.duty.effective(),
         })
     }
@@ -183,26 +212,55 @@ impl GstReader {
             let offset = jiff::SignedDuration::from_nanos(stream_time(segment, pts?)?);
             let at = self.wire.created()?.checked_add(offset).ok()?;
             // Containers count whole seconds, and some recorders write the time of closing the file.
-            return Some(CaptureTime { at, clock: CaptureClock::Container, sigma_s: 1.0 });
+            return Some(CaptureTime {
+                at,
+                clock: CaptureClock::Container,
+                sigma_s: 1.0,
+            });
         }
         let is_rtsp = matches!(self.wire.request.location(), Location::Rtsp(_));
-        if is_rtsp && self.reports_read.is_none_or(|read| now.since(read) >= REPORTS_EVERY) {
+        if is_rtsp
+            && self
+                .reports_read
+                .is_none_or(|read| now.since(read) >= REPORTS_EVERY)
+        {
             self.reports_read = Some(now);
             self.chain.sender.refresh();
         }
-        let latency = if is_rtsp { self.wire.request.spec.latency } else { Duration::ZERO };
-        let arrived_at = self.wire.clock.wall().checked_sub(now.since(arrived) + latency).ok()?;
+        let latency = if is_rtsp {
+            self.wire.request.spec.latency
+        } else {
+            Duration::ZERO
+        };
+        let arrived_at = self
+            .wire
+            .clock
+            .wall()
+            .checked_sub(now.since(arrived) + latency)
+            .ok()?;
         if let Some(taken) = pts.and_then(|pts| self.chain.sender.taken_at(pts))
             && is_believable(taken, arrived_at)
         {
-            return Some(CaptureTime { at: taken, clock: CaptureClock::RtcpSenderReport, sigma_s: 0.05 });
+            return Some(CaptureTime {
+                at: taken,
+                clock: CaptureClock::RtcpSenderReport,
+                sigma_s: 0.05,
+            });
         }
         // Encoder, network and jitter buffer take from 0.1 to 1 s together.
-        Some(CaptureTime { at: arrived_at, clock: CaptureClock::Arrival, sigma_s: 0.5 })
+        Some(CaptureTime {
+            at: arrived_at,
+            clock: CaptureClock::Arrival,
+            sigma_s: 0.5,
+        })
     }
 
     fn telemetry(&mut self) -> Option<Telemetry> {
-        let sinks = self.chain.telemetry.lock().unwrap_or_else(PoisonError::into_inner);
+        let sinks = self
+            .chain
+            .telemetry
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         self.telemetry_seen = !sinks.is_empty();
         sinks.iter().find_map(|(kind, sink)| {
             let sample = sink.try_pull_sample(gst::ClockTime::ZERO)?;
@@ -215,7 +273,12 @@ impl GstReader {
         let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
         let pts = self.wire.place(segment, buffer.pts().or_else(|| buffer.dts())?)?;
         let bytes = Arc::from(buffer.map_readable().ok()?.as_slice());
-        Some(Telemetry { kind, bytes, pts, arrived: self.wire.clock.monotonic() })
+        Some(Telemetry {
+            kind,
+            bytes,
+            pts,
+            arrived: self.wire.clock.monotonic(),
+        })
     }
 
     /// Returns the end or the failure that the bus knows of.
@@ -233,9 +296,19 @@ impl GstReader {
             return verdict;
         }
         let timeout = gst::ClockTime::try_from(timeout).unwrap_or(gst::ClockTime::ZERO);
-        let verdicts = [gst::MessageType::Error, gst::MessageType::Eos];
-        let message = self.chain.pipeline.bus().and_then(|bus| bus.timed_pop_filtered(timeout, &verdicts));
-        message.and_then(|message| self.verdict_of(&message)).unwrap_or(Read::Nothing)
+        let verdicts = [
+            gst::MessageType::Error,
+            gst::MessageType::Eos,
+            gst::MessageType::StreamCollection,
+        ];
+        let message = self
+            .chain
+            .pipeline
+            .bus()
+            .and_then(|bus| bus.timed_pop_filtered(timeout, &verdicts));
+        message
+            .and_then(|message| self.verdict_of(&message))
+            .unwrap_or(Read::Nothing)
     }
 
     fn verdict_of(&self, message: &gst::Message) -> Option<Read> {
@@ -243,9 +316,22 @@ impl GstReader {
             gst::MessageView::Error(error) => {
                 // An element that stopped because its stream was refused says so in vaguer words.
                 let refusal = self.wire.take_refusal();
-                Some(Read::Failed(refusal.unwrap_or_else(|| fault::from_message(error, &self.location))))
+                Some(Read::Failed(
+                    refusal.unwrap_or_else(|| fault::from_message(error, &self.location)),
+                ))
             }
             gst::MessageView::Eos(_) => Some(Read::Ended),
+            // The parser says what streams it found, and says nothing else when there is no picture among them.
+            gst::MessageView::StreamCollection(found) => {
+                let has_video = found
+                    .stream_collection()
+                    .iter()
+                    .any(|stream| stream.stream_type().contains(gst::StreamType::VIDEO));
+                (!has_video && !self.wire.has_video()).then(|| {
+                    let detail = "it has no picture, only sound or data";
+                    Read::Failed(IngestError::new(IngestErrorKind::NoVideo, &self.location, detail))
+                })
+            }
             _ => None,
         }
     }
@@ -258,6 +344,9 @@ impl Reader for GstReader {
         }
         let mut remaining = timeout;
         loop {
+            if let Some(refusal) = self.wire.take_refusal() {
+                return Read::Failed(refusal);
+            }
             if let Some(telemetry) = self.telemetry() {
                 return Read::Telemetry(telemetry);
             }
@@ -274,7 +363,10 @@ impl Reader for GstReader {
                 }
             }
             if self.chain.frames.is_eos() {
-                return self.verdict_of_bus().filter(|read| matches!(read, Read::Failed(_))).unwrap_or(Read::Ended);
+                return self
+                    .verdict_of_bus()
+                    .filter(|read| matches!(read, Read::Failed(_)))
+                    .unwrap_or(Read::Ended);
             }
             if let Some(verdict) = self.verdict_of_bus() {
                 return verdict;
@@ -288,7 +380,10 @@ impl Reader for GstReader {
 
     fn counts(&self) -> ReaderCounts {
         let claimed_duration = self.claimed_duration.filter(|claimed| !claimed.is_zero());
-        ReaderCounts { claimed_duration, ..self.wire.counts() }
+        ReaderCounts {
+            claimed_duration,
+            ..self.wire.counts()
+        }
     }
 
     fn decoder(&self) -> Option<String> {

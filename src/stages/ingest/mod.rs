@@ -40,6 +40,9 @@ mod senderclock;
 mod doorbell;
 
 #[cfg(feature = "video")]
+mod container;
+
+#[cfg(feature = "video")]
 mod fault;
 
 #[cfg(feature = "video")]

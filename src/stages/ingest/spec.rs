@@ -37,7 +37,7 @@ pub enum DecoderChoice {
     VaApi,
     /// NVIDIA; its absence is an error.
     NvDec,
-    /// Video4Linux 2 (single-board computers); its absence is an error.
+    /// `Video4Linux` 2 (single-board computers); its absence is an error.
     V4l2,
 }
 
@@ -80,7 +80,7 @@ impl Default for Deadlines {
             blind: Duration::from_secs(5),
             stalled: Duration::from_secs(2),
             undecodable: Duration::from_secs(20),
-            recorded_progress: Duration::from_secs(60),
+            recorded_progress: Duration::from_mins(1),
         }
     }
 }

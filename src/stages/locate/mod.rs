@@ -106,7 +106,7 @@ impl Locator {
 
     /// Locates every track of a frame.
     pub fn place(&mut self, frame: JudgedFrame) -> LocatedFrame {
-        let size = (frame.picture.width as u32, frame.picture.height as u32);
+        let size = (frame.picture.width, frame.picture.height);
         let pose = self.pose_at(frame.meta.pts);
         let mut places = Vec::with_capacity(frame.tracks.len());
         for (track, verdict) in &frame.tracks {

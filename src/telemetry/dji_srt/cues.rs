@@ -23,12 +23,15 @@ pub struct Cue<'text> {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cues<'text> {
     /// In the order of the file.
-    pub cues: Vec<Cue<'text>>,
+    pub list: Vec<Cue<'text>>,
     /// Cues that could not be read.
     pub malformed: u64,
     /// Whether the cues had no subtitle times and were timed by the dates in them.
     pub timed_by_date: bool,
 }
+
+/// Where the cue before ends, where this one's text starts, and its times unless they are damaged.
+type Start = (usize, usize, Option<(f64, f64)>);
 
 /// A line with its place in the text.
 #[derive(Clone, Copy)]
@@ -55,8 +58,7 @@ fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
 #[must_use]
 pub fn split(text: &str) -> Cues<'_> {
     let text = text.trim_start_matches('\u{feff}');
-    // Where the cue before ends, where this one's text starts, and its times unless they are damaged.
-    let mut starts: Vec<(usize, usize, Option<(f64, f64)>)> = Vec::new();
+    let mut starts: Vec<Start> = Vec::new();
     let mut previous: Option<Line<'_>> = None;
     let mut malformed = 0;
     for line in lines(text) {
@@ -91,7 +93,7 @@ pub fn split(text: &str) -> Cues<'_> {
         })
         .collect();
     Cues {
-        cues,
+        list: cues,
         malformed,
         timed_by_date: false,
     }
@@ -120,14 +122,14 @@ fn split_by_number(text: &str, malformed: u64) -> Cues<'_> {
             continue;
         };
         let start_s = local_s - *first_s.get_or_insert(local_s);
-        found.cues.push(Cue {
+        found.list.push(Cue {
             start_s,
             end_s: None,
             local_s: Some(local_s),
             text,
         });
     }
-    found.timed_by_date &= !found.cues.is_empty();
+    found.timed_by_date &= !found.list.is_empty();
     found
 }
 

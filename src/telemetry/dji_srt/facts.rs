@@ -30,6 +30,14 @@ pub(super) fn number(text: &str) -> Option<f64> {
     plain.parse::<f64>().ok().filter(|value| value.is_finite())
 }
 
+/// Returns where the number at the start of a text ends, if it is whole: a file that was cut off ends within a number,
+/// and half a coordinate is another place.
+fn whole_number_end(text: &str) -> Option<usize> {
+    let end = number_end(text)?;
+    let next = text.as_bytes().get(end)?;
+    (!matches!(next, b'.' | b'-' | b'+')).then_some(end)
+}
+
 /// Returns where the number at the start of a text ends.
 fn number_end(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
@@ -104,7 +112,7 @@ pub(super) fn facts_of(text: &str) -> Vec<Fact<'_>> {
                     value += 1;
                 }
                 let rest = text.get(value..).unwrap_or_default();
-                if let Some(end) = number_end(rest) {
+                if let Some(end) = whole_number_end(rest) {
                     facts.push(Fact::Value {
                         key: keyed(prefix, name),
                         text: rest.get(..end).unwrap_or_default(),
@@ -122,7 +130,7 @@ pub(super) fn facts_of(text: &str) -> Vec<Fact<'_>> {
             // `H 85.80m`, `D 698.70m`, `SS 400`: a blank is enough.
             Some(_) if next > at => {
                 let rest = text.get(next..).unwrap_or_default();
-                if let Some(end) = number_end(rest) {
+                if let Some(end) = whole_number_end(rest) {
                     facts.push(Fact::Value {
                         key: keyed(None, name),
                         text: rest.get(..end).unwrap_or_default(),
@@ -177,7 +185,7 @@ mod tests {
     #[test]
     fn brackets_calls_and_plain_words_are_facts() {
         let facts = facts_of(
-            "<font size=\"28\">[rel_alt: -2.4 abs_alt: 0.401] GPS (1,5, -2) H 85.80m, EV: [Drone: Yaw:-146.0]",
+            "<font size=\"28\">[rel_alt: -2.4 abs_alt: 0.401] GPS (1,5, -2) H 85.80m, EV: [Drone: Yaw:-146.0] [longitude: 11",
         );
         let value = |key: &str, text: &'static str| Fact::Value {
             key: key.into(),

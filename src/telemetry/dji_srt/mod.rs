@@ -141,7 +141,7 @@ pub fn parse(bytes: &[u8]) -> TelemetryLog {
         );
     }
     let records: Vec<Record> = split
-        .cues
+        .list
         .iter()
         .filter_map(|cue| {
             let record = record_of(cue);
@@ -154,18 +154,15 @@ pub fn parse(bytes: &[u8]) -> TelemetryLog {
     for record in records {
         let mut sample = record.sample;
         if let Some((shape, first, second)) = record.gps {
-            match orders.get(shape as usize).copied().flatten() {
-                Some(longitude_first) => {
-                    let ordered =
-                        |(a, b): (f64, f64)| -> (f64, f64) { if longitude_first { (b, a) } else { (a, b) } };
-                    let (lat, lon) = ordered((first, second));
-                    sample.set_fix(lat, lon);
-                    sample.takeoff = record.home.map(ordered).and_then(|(lat, lon)| place(lat, lon));
-                }
-                None => {
-                    order_unknown = true;
-                    sample.flags.insert(PoseFlag::NoFix);
-                }
+            if let Some(longitude_first) = orders.get(shape as usize).copied().flatten() {
+                let ordered =
+                    |(a, b): (f64, f64)| -> (f64, f64) { if longitude_first { (b, a) } else { (a, b) } };
+                let (lat, lon) = ordered((first, second));
+                sample.set_fix(lat, lon);
+                sample.takeoff = record.home.map(ordered).and_then(|(lat, lon)| place(lat, lon));
+            } else {
+                order_unknown = true;
+                sample.flags.insert(PoseFlag::NoFix);
             }
         } else if sample.position.is_none() {
             sample.flags.insert(PoseFlag::NoFix);

@@ -44,7 +44,7 @@ pub fn write_clip(
     ))
     .map_err(|error| broken(error.to_string()))?
     .downcast::<gst::Pipeline>()
-    .map_err(|_| broken("the pipeline is none".into()))?;
+    .map_err(|other| broken(format!("{other:?} is no pipeline")))?;
     let element = |name: &str| {
         pipeline
             .by_name(name)
@@ -54,7 +54,7 @@ pub fn write_clip(
     element("sink")?.set_property("location", out.to_string_lossy().as_ref());
     let klv = element("klv")?
         .downcast::<gst_app::AppSrc>()
-        .map_err(|_| broken("the source of KLV is no appsrc".into()))?;
+        .map_err(|other| broken(format!("{other:?} is no appsrc")))?;
     klv.set_caps(Some(
         &gst::Caps::builder("meta/x-klv").field("parsed", true).build(),
     ));

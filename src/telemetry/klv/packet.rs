@@ -67,11 +67,19 @@ pub struct UasPacket {
     pub leap_seconds: Option<i32>,
     /// Items whose length or content was wrong.
     pub malformed_items: u32,
-    /// Offsets of the corners, tags 26 to 33, until they are added.
+}
+
+/// A packet while its items are read: what is stated in a long and a short form waits here for the other.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct PacketBuilder {
+    pub(super) packet: UasPacket,
+    /// Tags 26 to 33, until they are added to the frame centre.
     corner_offsets: [LatLon; 4],
-    /// Tags 6 and 7, until it is known whether 90 and 91 are there.
+    /// Tag 6, until it is known whether 90 is there.
     short_pitch_deg: Option<f64>,
+    /// Tag 7, until it is known whether 91 is there.
     short_roll_deg: Option<f64>,
+    /// Tag 75, until it is known whether 104 is there.
     short_hae_m: Option<f64>,
 }
 
@@ -106,7 +114,7 @@ fn mapped_signed<const N: usize>(value: &[u8], half: f64) -> Item {
     Ok(Some(signed as f64 * half / largest as f64))
 }
 
-impl UasPacket {
+impl PacketBuilder {
     /// Reads one item into its place. Tags that are not needed are passed over.
     #[inline]
     pub(super) fn read_item(&mut self, tag: u32, value: &[u8]) {
@@ -115,69 +123,67 @@ impl UasPacket {
             return;
         }
         if self.place_item(tag, value).is_err() {
-            self.malformed_items += 1;
+            self.packet.malformed_items += 1;
         }
     }
 
     #[inline]
     fn place_item(&mut self, tag: u32, value: &[u8]) -> Result<(), ()> {
         match tag {
-            2 => self.time_us = Some(unsigned::<8>(value).ok_or(())?),
-            5 => self.platform_heading_deg = mapped_unsigned::<2>(value, 0.0, 360.0)?,
+            2 => self.packet.time_us = Some(unsigned::<8>(value).ok_or(())?),
+            5 => self.packet.platform_heading_deg = mapped_unsigned::<2>(value, 0.0, 360.0)?,
             6 => self.short_pitch_deg = mapped_signed::<2>(value, 20.0)?,
             7 => self.short_roll_deg = mapped_signed::<2>(value, 50.0)?,
-            13 => self.sensor_lat_deg = mapped_signed::<4>(value, 90.0)?,
-            14 => self.sensor_lon_deg = mapped_signed::<4>(value, 180.0)?,
-            15 => self.sensor_msl_m = mapped_unsigned::<2>(value, -900.0, 19_900.0)?,
-            16 => self.hfov_deg = mapped_unsigned::<2>(value, 0.0, 180.0)?,
-            17 => self.vfov_deg = mapped_unsigned::<2>(value, 0.0, 180.0)?,
-            18 => self.relative_azimuth_deg = mapped_unsigned::<4>(value, 0.0, 360.0)?,
-            19 => self.relative_elevation_deg = mapped_signed::<4>(value, 180.0)?,
-            20 => self.relative_roll_deg = mapped_unsigned::<4>(value, 0.0, 360.0)?,
-            21 => self.slant_range_m = mapped_unsigned::<4>(value, 0.0, 5e6)?,
-            22 => self.target_width_m = mapped_unsigned::<2>(value, 0.0, 10_000.0)?,
-            23 => self.centre_lat_deg = mapped_signed::<4>(value, 90.0)?,
-            24 => self.centre_lon_deg = mapped_signed::<4>(value, 180.0)?,
-            25 => self.centre_msl_m = mapped_unsigned::<2>(value, -900.0, 19_900.0)?,
+            13 => self.packet.sensor_lat_deg = mapped_signed::<4>(value, 90.0)?,
+            14 => self.packet.sensor_lon_deg = mapped_signed::<4>(value, 180.0)?,
+            15 => self.packet.sensor_msl_m = mapped_unsigned::<2>(value, -900.0, 19_900.0)?,
+            16 => self.packet.hfov_deg = mapped_unsigned::<2>(value, 0.0, 180.0)?,
+            17 => self.packet.vfov_deg = mapped_unsigned::<2>(value, 0.0, 180.0)?,
+            18 => self.packet.relative_azimuth_deg = mapped_unsigned::<4>(value, 0.0, 360.0)?,
+            19 => self.packet.relative_elevation_deg = mapped_signed::<4>(value, 180.0)?,
+            20 => self.packet.relative_roll_deg = mapped_unsigned::<4>(value, 0.0, 360.0)?,
+            21 => self.packet.slant_range_m = mapped_unsigned::<4>(value, 0.0, 5e6)?,
+            22 => self.packet.target_width_m = mapped_unsigned::<2>(value, 0.0, 10_000.0)?,
+            23 => self.packet.centre_lat_deg = mapped_signed::<4>(value, 90.0)?,
+            24 => self.packet.centre_lon_deg = mapped_signed::<4>(value, 180.0)?,
+            25 => self.packet.centre_msl_m = mapped_unsigned::<2>(value, -900.0, 19_900.0)?,
             26..=33 => set(
                 &mut self.corner_offsets,
                 tag - 26,
                 mapped_signed::<2>(value, 0.075)?,
             ),
-            40 => self.target.0 = mapped_signed::<4>(value, 90.0)?,
-            41 => self.target.1 = mapped_signed::<4>(value, 180.0)?,
-            42 => self.target_msl_m = mapped_unsigned::<2>(value, -900.0, 19_900.0)?,
-            45 => self.ce90_m = mapped_unsigned::<2>(value, 0.0, 4_095.0)?,
-            46 => self.le90_m = mapped_unsigned::<2>(value, 0.0, 4_095.0)?,
-            65 => self.version = Some(unsigned::<1>(value).ok_or(())? as u8),
+            40 => self.packet.target.0 = mapped_signed::<4>(value, 90.0)?,
+            41 => self.packet.target.1 = mapped_signed::<4>(value, 180.0)?,
+            42 => self.packet.target_msl_m = mapped_unsigned::<2>(value, -900.0, 19_900.0)?,
+            45 => self.packet.ce90_m = mapped_unsigned::<2>(value, 0.0, 4_095.0)?,
+            46 => self.packet.le90_m = mapped_unsigned::<2>(value, 0.0, 4_095.0)?,
+            65 => self.packet.version = Some(unsigned::<1>(value).ok_or(())? as u8),
             75 => self.short_hae_m = mapped_unsigned::<2>(value, -900.0, 19_900.0)?,
-            78 => self.centre_hae_m = mapped_unsigned::<2>(value, -900.0, 19_900.0)?,
-            79 => self.north_mps = mapped_signed::<2>(value, 327.0)?,
-            80 => self.east_mps = mapped_signed::<2>(value, 327.0)?,
+            78 => self.packet.centre_hae_m = mapped_unsigned::<2>(value, -900.0, 19_900.0)?,
+            79 => self.packet.north_mps = mapped_signed::<2>(value, 327.0)?,
+            80 => self.packet.east_mps = mapped_signed::<2>(value, 327.0)?,
             82..=89 => {
-                let half = if tag % 2 == 0 { 90.0 } else { 180.0 };
-                set(&mut self.corners, tag - 82, mapped_signed::<4>(value, half)?);
+                let half = if tag.is_multiple_of(2) { 90.0 } else { 180.0 };
+                set(
+                    &mut self.packet.corners,
+                    tag - 82,
+                    mapped_signed::<4>(value, half)?,
+                );
             }
-            90 => self.platform_pitch_deg = mapped_signed::<4>(value, 90.0)?,
-            91 => self.platform_roll_deg = mapped_signed::<4>(value, 90.0)?,
+            90 => self.packet.platform_pitch_deg = mapped_signed::<4>(value, 90.0)?,
+            91 => self.packet.platform_roll_deg = mapped_signed::<4>(value, 90.0)?,
             104 => {
-                self.sensor_hae_m = match imapb::decode(-900.0, 40_000.0, value).ok_or(())? {
+                self.packet.sensor_hae_m = match imapb::decode(-900.0, 40_000.0, value).ok_or(())? {
                     Imapb::Number(metres) => Some(metres),
                     Imapb::Special => None,
                 }
             }
             136 => {
-                self.leap_seconds = Some(i32::from_be_bytes(match value {
-                    [a] => [if a & 0x80 == 0 { 0 } else { 0xFF }; 3]
-                        .iter()
-                        .chain([a])
-                        .copied()
-                        .collect::<Vec<u8>>()
-                        .try_into()
-                        .map_err(|_: Vec<u8>| ())?,
-                    [a, b, c, d] => [*a, *b, *c, *d],
+                self.packet.leap_seconds = Some(match *value {
+                    [only] => i32::from(only as i8),
+                    [a, b, c, d] => i32::from_be_bytes([a, b, c, d]),
                     _ => return Err(()),
-                }));
+                });
             }
             _ => {}
         }
@@ -185,18 +191,16 @@ impl UasPacket {
     }
 
     /// Joins the long and the short form of what was stated twice.
-    pub(super) fn finish(&mut self) {
-        self.platform_pitch_deg = self.platform_pitch_deg.or(self.short_pitch_deg.take());
-        self.platform_roll_deg = self.platform_roll_deg.or(self.short_roll_deg.take());
-        self.sensor_hae_m = self.sensor_hae_m.or(self.short_hae_m.take());
-        self.short_pitch_deg = None;
-        self.short_roll_deg = None;
-        self.short_hae_m = None;
-        for (corner, offset) in self.corners.iter_mut().zip(&self.corner_offsets) {
-            corner.0 = corner.0.or(sum(self.centre_lat_deg, offset.0));
-            corner.1 = corner.1.or(sum(self.centre_lon_deg, offset.1));
+    pub(super) fn finish(self) -> UasPacket {
+        let mut packet = self.packet;
+        packet.platform_pitch_deg = packet.platform_pitch_deg.or(self.short_pitch_deg);
+        packet.platform_roll_deg = packet.platform_roll_deg.or(self.short_roll_deg);
+        packet.sensor_hae_m = packet.sensor_hae_m.or(self.short_hae_m);
+        for (corner, offset) in packet.corners.iter_mut().zip(&self.corner_offsets) {
+            corner.0 = corner.0.or(sum(packet.centre_lat_deg, offset.0));
+            corner.1 = corner.1.or(sum(packet.centre_lon_deg, offset.1));
         }
-        self.corner_offsets = [(None, None); 4];
+        packet
     }
 }
 
@@ -208,7 +212,7 @@ fn sum(base: Option<f64>, offset: Option<f64>) -> Option<f64> {
 #[inline]
 fn set(corners: &mut [LatLon; 4], index: u32, value: Option<f64>) {
     if let Some(corner) = corners.get_mut(index as usize / 2) {
-        if index % 2 == 0 {
+        if index.is_multiple_of(2) {
             corner.0 = value;
         } else {
             corner.1 = value;
@@ -228,7 +232,7 @@ mod tests {
 
     #[test]
     fn the_values_of_the_standard_are_met() {
-        let mut packet = UasPacket::default();
+        let mut packet = PacketBuilder::default();
         for (tag, value) in [
             (13u32, 0x5595_B66Du32.to_be_bytes().to_vec()),
             (14, 0x5B53_60C4u32.to_be_bytes().to_vec()),
@@ -248,7 +252,7 @@ mod tests {
         ] {
             packet.read_item(tag, &value);
         }
-        packet.finish();
+        let packet = packet.finish();
         near(packet.sensor_lat_deg, 60.176_822_967, 1e-8);
         near(packet.sensor_lon_deg, 128.426_759_042, 1e-8);
         near(packet.sensor_msl_m, 14_190.72, 0.01);
@@ -269,38 +273,38 @@ mod tests {
 
     #[test]
     fn invalid_sentinels_are_unknown_not_the_end_of_the_range() {
-        let mut packet = UasPacket::default();
+        let mut packet = PacketBuilder::default();
         packet.read_item(19, &[0x80, 0, 0, 0]);
         packet.read_item(23, &[0x80, 0, 0, 0]);
         packet.read_item(6, &[0x80, 0]);
         packet.read_item(26, &[0x80, 0]);
-        packet.finish();
+        let packet = packet.finish();
         assert_eq!(packet, UasPacket::default());
     }
 
     #[test]
     fn an_item_of_a_wrong_length_is_counted_and_left_out() {
-        let mut packet = UasPacket::default();
+        let mut packet = PacketBuilder::default();
         packet.read_item(13, &[1, 2, 3]);
         packet.read_item(2, &[1; 9]);
         packet.read_item(136, &[1, 2]);
         packet.read_item(13, &[]);
-        assert_eq!(packet.malformed_items, 3);
-        assert_eq!(packet.sensor_lat_deg, None);
+        assert_eq!(packet.packet.malformed_items, 3);
+        assert_eq!(packet.packet.sensor_lat_deg, None);
         packet.read_item(136, &[37]);
-        assert_eq!(packet.leap_seconds, Some(37));
+        assert_eq!(packet.finish().leap_seconds, Some(37));
     }
 
     #[test]
     fn long_forms_win_over_short_ones() {
-        let mut packet = UasPacket::default();
+        let mut packet = PacketBuilder::default();
         packet.read_item(6, &[0x7F, 0xFF]);
         packet.read_item(90, &[0x40, 0, 0, 0]);
-        packet.finish();
+        let packet = packet.finish();
         near(packet.platform_pitch_deg, 45.0, 1e-6);
-        let mut short = UasPacket::default();
+        let mut short = PacketBuilder::default();
         short.read_item(6, &[0x7F, 0xFF]);
-        short.finish();
+        let short = short.finish();
         near(short.platform_pitch_deg, 20.0, 1e-9);
     }
 }

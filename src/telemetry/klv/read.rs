@@ -1,6 +1,6 @@
 //! Finds the packets in a stretch of bytes, whatever lies between them.
 
-use super::packet::UasPacket;
+use super::packet::{PacketBuilder, UasPacket};
 use super::{UAS_KEY, ber, checksum};
 
 /// The part of the key that recorders keep even when they strip its common start.
@@ -93,21 +93,20 @@ impl<'bytes> PacketReader<'bytes> {
 
 /// Reads the items of a packet's value. Returns where the checksum's own value starts and the checksum, if it is there.
 #[inline]
-fn read_items(value: &[u8], packet: &mut UasPacket) -> Option<(usize, u16)> {
+fn read_items(value: &[u8], packet: &mut PacketBuilder) -> Option<(usize, u16)> {
     let mut at = 0;
     while let Some(rest) = value.get(at..).filter(|rest| !rest.is_empty()) {
         // Nearly every item has a tag and a length of one byte each.
-        let (tag, length, header) = match rest {
-            [tag @ 0..0x80, length @ 0..0x80, ..] => (u32::from(*tag), usize::from(*length), 2),
-            _ => {
-                let (tag, tag_bytes) = ber::tag(rest)?;
-                let (length, length_bytes) = ber::length(rest.get(tag_bytes..)?)?;
-                (tag, length, tag_bytes + length_bytes)
-            }
+        let (tag, length, header) = if let [tag @ 0..0x80, length @ 0..0x80, ..] = rest {
+            (u32::from(*tag), usize::from(*length), 2)
+        } else {
+            let (tag, tag_bytes) = ber::tag(rest)?;
+            let (length, length_bytes) = ber::length(rest.get(tag_bytes..)?)?;
+            (tag, length, tag_bytes + length_bytes)
         };
         let start = at + header;
         let Some(item) = value.get(start..start.checked_add(length)?) else {
-            packet.malformed_items += 1;
+            packet.packet.malformed_items += 1;
             return None;
         };
         if tag == 1 {
@@ -143,7 +142,7 @@ impl Iterator for PacketReader<'_> {
                 continue;
             };
             let value_at = length_at + length_bytes;
-            let mut packet = UasPacket::default();
+            let mut packet = PacketBuilder::default();
             let stated = read_items(value, &mut packet);
             let Some((checksum_at, stated)) = stated else {
                 self.counts.without_checksum += 1;
@@ -171,7 +170,7 @@ impl Iterator for PacketReader<'_> {
                 self.at = length_at;
                 continue;
             }
-            packet.finish();
+            let packet = packet.finish();
             self.counts.packets += 1;
             self.counts.completed_keys += u64::from(key_was_cut);
             self.counts.malformed_items += u64::from(packet.malformed_items);
@@ -255,6 +254,8 @@ mod tests {
             Counts {
                 packets: 6,
                 completed_keys: 6,
+                // The target width takes four bytes there instead of two.
+                malformed_items: 6,
                 ..Counts::default()
             }
         );

@@ -15,20 +15,14 @@ pub enum Framing {
 const TLOG_TIMES_US: std::ops::Range<u64> = 946_684_800_000_000..4_102_444_800_000_000;
 
 impl Framing {
-    /// Tells a `.tlog` from bare frames by what stands before the first good frame.
+    /// Tells a `.tlog` from bare frames by the time before its first good frame.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
-        let found = next_frame(bytes, Self::Stream);
-        let before = found
-            .skipped
-            .checked_sub(8)
-            .and_then(|start| bytes.get(start..found.skipped));
-        match before
-            .and_then(|bytes| bytes.try_into().ok())
-            .map(u64::from_be_bytes)
-        {
-            Some(time) if found.frame.is_some() && TLOG_TIMES_US.contains(&time) => Self::Tlog,
-            _ => Self::Stream,
+        let timed = next_frame(bytes, Self::Tlog, false).frame;
+        if timed.is_some_and(|frame| frame.received_unix_s.is_some()) {
+            Self::Tlog
+        } else {
+            Self::Stream
         }
     }
 }
@@ -59,8 +53,8 @@ enum Attempt<'bytes> {
     NoFrame,
 }
 
-/// Looks for the next frame. Without one, `skipped` ends before bytes that may still become one.
-pub(super) fn next_frame(bytes: &[u8], framing: Framing) -> Found<'_> {
+/// Looks for the next frame. Without one, `skipped` ends before bytes that may still become one, if more may come.
+pub(super) fn next_frame(bytes: &[u8], framing: Framing, more_may_come: bool) -> Found<'_> {
     let header = if framing == Framing::Tlog { 8 } else { 0 };
     let mut bad_checksums = 0;
     let mut at = 0;
@@ -73,7 +67,7 @@ pub(super) fn next_frame(bytes: &[u8], framing: Framing) -> Found<'_> {
                     bad_checksums,
                 };
             }
-            Attempt::Incomplete if framing == Framing::Stream => break,
+            Attempt::Incomplete if more_may_come => break,
             Attempt::Bad => {
                 bad_checksums += 1;
                 at += 1;

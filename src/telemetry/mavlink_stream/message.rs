@@ -176,14 +176,15 @@ impl Message {
             },
             285 => {
                 let flags = fields.u16(36);
-                let frame = match (flags & YAW_IN_VEHICLE_FRAME != 0, flags & YAW_IN_EARTH_FRAME != 0) {
-                    (true, false) => Some(GimbalFrame::Heading),
-                    (false, true) => Some(GimbalFrame::Earth),
-                    (false, false) if flags & YAW_LOCK != 0 => Some(GimbalFrame::Earth),
-                    (false, false) => Some(GimbalFrame::Heading),
-                    // Both at once contradict each other.
-                    (true, true) => None,
-                };
+                let in_vehicle = flags & YAW_IN_VEHICLE_FRAME != 0;
+                let in_earth = flags & YAW_IN_EARTH_FRAME != 0;
+                // Where neither is said, a locked yaw is one over north. Both at once contradict each other.
+                let over_north = in_earth || (!in_vehicle && flags & YAW_LOCK != 0);
+                let frame = (!(in_vehicle && in_earth)).then_some(if over_north {
+                    GimbalFrame::Earth
+                } else {
+                    GimbalFrame::Heading
+                });
                 Self::Gimbal {
                     boot_s,
                     gimbal: fields
@@ -235,8 +236,8 @@ impl Message {
         })
     }
 
-    /// Returns the time since boot, if the message has one.
-    pub(super) fn boot_s(&self) -> Option<f64> {
+    /// Returns the time since boot; not a number if the message has none.
+    pub(super) fn boot_s(&self) -> f64 {
         match self {
             Self::SystemTime { boot_s, .. }
             | Self::Position { boot_s, .. }
@@ -244,9 +245,9 @@ impl Message {
             | Self::Gimbal { boot_s, .. }
             | Self::Mount { boot_s, .. }
             | Self::CameraView { boot_s, .. }
-            | Self::CameraLens { boot_s, .. } => Some(*boot_s),
+            | Self::CameraLens { boot_s, .. } => *boot_s,
             // These two hold no time, and what they say holds from then on.
-            Self::Home { .. } | Self::StreamView { .. } => Some(f64::NAN),
+            Self::Home { .. } | Self::StreamView { .. } => f64::NAN,
         }
     }
 

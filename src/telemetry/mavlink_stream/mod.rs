@@ -54,7 +54,7 @@ impl VehicleState {
             self.boot_to_unix_s = Some((unix_s - boot_s, true));
             return None;
         }
-        let boot_s = message.boot_s()?;
+        let boot_s = message.boot_s();
         if let Some(received_s) = received_unix_s.filter(|_| boot_s.is_finite()) {
             // A message arrives no earlier than it was sent: the smallest difference is the nearest to the truth.
             let difference_s = received_s - boot_s;
@@ -96,7 +96,7 @@ impl MavlinkReader {
         let mut at = 0;
         loop {
             let rest = self.pending.get(at..).unwrap_or_default();
-            let found = next_frame(rest, Framing::Stream);
+            let found = next_frame(rest, Framing::Stream, true);
             self.bad_checksums += found.bad_checksums;
             self.skipped_bytes += found.skipped as u64;
             at += found.skipped;
@@ -121,13 +121,15 @@ impl MavlinkReader {
 pub fn parse(bytes: &[u8]) -> TelemetryLog {
     let framing = Framing::of(bytes);
     let mut log = TelemetryLog::new("mavlink", LogTime::Boot);
-    let mut state = VehicleState::default();
     // The vehicle is known once it says where it is; messages before that are read with the same vehicle in mind.
-    state.system = first_vehicle(bytes, framing);
+    let mut state = VehicleState {
+        system: first_vehicle(bytes, framing),
+        ..VehicleState::default()
+    };
     let mut parts: Vec<TelemetrySample> = Vec::new();
     let mut at = 0;
     while let Some(rest) = bytes.get(at..) {
-        let found = next_frame(rest, framing);
+        let found = next_frame(rest, framing, false);
         log.bad_checksums += found.bad_checksums;
         log.skipped_bytes += found.skipped as u64;
         at += found.skipped;
@@ -164,7 +166,7 @@ pub fn parse(bytes: &[u8]) -> TelemetryLog {
 fn first_vehicle(bytes: &[u8], framing: Framing) -> Option<u8> {
     let mut at = 0;
     loop {
-        let found = next_frame(bytes.get(at..)?, framing);
+        let found = next_frame(bytes.get(at..)?, framing, false);
         let frame = found.frame?;
         if matches!(
             Message::read(frame.id, frame.payload),

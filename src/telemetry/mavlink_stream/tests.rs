@@ -173,7 +173,6 @@ fn an_old_mount_is_read_in_both_its_frames() {
                 roll: 0.0,
                 pitch: -45.0,
                 yaw,
-                ..MOUNT_ORIENTATION_DATA::default()
             }),
         )
     };

@@ -17,15 +17,23 @@ const DEADLINE: gst::ClockTime = gst::ClockTime::from_seconds(60);
 
 /// Writes a clip to an MP4 file with its index in front. The file appears under its name when it is whole.
 pub fn cut_clip(clip: &Clip, path: &Path) -> Result<WrittenClip, ClipError> {
-    let failed = |reason: String| ClipError::Write { reason, path: path.to_owned() };
+    let failed = |reason: String| ClipError::Write {
+        reason,
+        path: path.to_owned(),
+    };
     let (Some(first), Some(start)) = (clip.packets.first(), clip.start()) else {
-        return Err(ClipError::Empty { path: path.to_owned() });
+        return Err(ClipError::Empty {
+            path: path.to_owned(),
+        });
     };
     let parser = match &first.codec {
         Codec::H264 => "h264parse",
         Codec::H265 => "h265parse",
         Codec::Other(codec) => {
-            return Err(ClipError::Codec { codec: codec.to_string(), path: path.to_owned() });
+            return Err(ClipError::Codec {
+                codec: codec.to_string(),
+                path: path.to_owned(),
+            });
         }
     };
     gst::init().map_err(|error| failed(error.to_string()))?;
@@ -53,18 +61,40 @@ pub fn cut_clip(clip: &Clip, path: &Path) -> Result<WrittenClip, ClipError> {
             return Err(error);
         }
     };
-    let last = clip.packets.iter().map(|packet| packet.pts).max().unwrap_or(start);
+    let last = clip
+        .packets
+        .iter()
+        .map(|packet| packet.pts)
+        .max()
+        .unwrap_or(start);
     let pictures = clip.packets.len();
     let intervals = u32::try_from(pictures.saturating_sub(1).max(1)).unwrap_or(u32::MAX);
     let shown = last.since(start);
-    Ok(WrittenClip { bytes, pictures, duration: shown + shown / intervals })
+    Ok(WrittenClip {
+        bytes,
+        pictures,
+        duration: shown + shown / intervals,
+    })
 }
 
-fn write(pipeline: &gst::Pipeline, clip: &Clip, start: MediaTime, parser: &str, path: &Path) -> Result<(), String> {
+fn write(
+    pipeline: &gst::Pipeline,
+    clip: &Clip,
+    start: MediaTime,
+    parser: &str,
+    path: &Path,
+) -> Result<(), String> {
     let words = |error: gst::glib::BoolError| error.to_string();
-    let Some(first) = clip.packets.first() else { return Ok(()) };
+    let Some(first) = clip.packets.first() else {
+        return Ok(());
+    };
     let caps = first.media_type.parse::<gst::Caps>().map_err(words)?;
-    let source = gst_app::AppSrc::builder().caps(&caps).format(gst::Format::Time).max_bytes(4 << 20).block(true).build();
+    let source = gst_app::AppSrc::builder()
+        .caps(&caps)
+        .format(gst::Format::Time)
+        .max_bytes(4 << 20)
+        .block(true)
+        .build();
     let make = |name: &str| gst::ElementFactory::make(name).build().map_err(words);
     let (parser, muxer, sink) = (make(parser)?, make("mp4mux")?, make("filesink")?);
     // Players begin before the file has arrived; the temporary index stays out of the evidence folder.
@@ -73,9 +103,16 @@ fn write(pipeline: &gst::Pipeline, clip: &Clip, start: MediaTime, parser: &str, 
     let elements = [source.upcast_ref(), &parser, &muxer, &sink];
     pipeline.add_many(elements).map_err(words)?;
     gst::Element::link_many(elements).map_err(words)?;
-    pipeline.set_state(gst::State::Playing).map_err(|error| first_error(pipeline).unwrap_or(error.to_string()))?;
+    pipeline
+        .set_state(gst::State::Playing)
+        .map_err(|error| first_error(pipeline).unwrap_or(error.to_string()))?;
     // Decoding times of reordered pictures may lie before the first picture: all move by the same.
-    let earliest = clip.packets.iter().filter_map(|packet| packet.dts).min().map_or(start, |dts| dts.min(start));
+    let earliest = clip
+        .packets
+        .iter()
+        .filter_map(|packet| packet.dts)
+        .min()
+        .map_or(start, |dts| dts.min(start));
     for packet in &clip.packets {
         if source.push_buffer(buffer_of(packet, earliest)).is_err() {
             break;
@@ -106,7 +143,12 @@ fn buffer_of(packet: &Packet, earliest: MediaTime) -> gst::Buffer {
     if let Some(buffer) = buffer.get_mut() {
         buffer.set_pts(time(packet.pts));
         buffer.set_dts(packet.dts.and_then(time));
-        buffer.set_duration(packet.duration.filter(|duration| *duration > Duration::ZERO).and_then(|duration| gst::ClockTime::try_from(duration).ok()));
+        buffer.set_duration(
+            packet
+                .duration
+                .filter(|duration| *duration > Duration::ZERO)
+                .and_then(|duration| gst::ClockTime::try_from(duration).ok()),
+        );
         if !packet.is_key {
             buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
         }

@@ -19,7 +19,9 @@ pub enum ClipError {
         path: PathBuf,
     },
     /// A clip of this codec cannot be put into MP4 without transcoding.
-    #[error("cannot write the clip: {codec} does not go into MP4 unchanged, expected H.264 or H.265: {path:?}")]
+    #[error(
+        "cannot write the clip: {codec} does not go into MP4 unchanged, expected H.264 or H.265: {path:?}"
+    )]
     Codec {
         /// What the camera sends.
         codec: String,

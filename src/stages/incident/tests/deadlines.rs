@@ -196,3 +196,30 @@ fn every_problem_of_a_configuration_is_said_at_once() {
         "a misspelt setting"
     );
 }
+
+#[test]
+fn the_example_that_ships_is_sound() {
+    let text = include_str!(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/deploy/incidents.example.toml"
+    ));
+    let config: IncidentConfig = toml::from_str(text).expect("it is well-formed");
+    config.check().expect("it is sound");
+    assert_eq!(config.checklist.len(), 5);
+    // Its profiles are the ones that hold without a file.
+    assert_eq!(
+        config
+            .profiles
+            .iter()
+            .map(|profile| profile.milestones.len())
+            .collect::<Vec<_>>(),
+        IncidentConfig::default()
+            .profiles
+            .iter()
+            .map(|profile| profile.milestones.len())
+            .collect::<Vec<_>>(),
+    );
+    let kept: IncidentConfig =
+        serde_json::from_str(&serde_json::to_string(&config).expect("it can be written")).expect("and read");
+    assert_eq!(kept, config, "the store keeps it as it is");
+}

@@ -322,3 +322,28 @@ fn splitting_by_hand_makes_an_incident_with_a_history_of_its_own() {
     book.process(&report("drone-1", 2, field(20.0, 0.0), 61, 65), at(66));
     assert_eq!(book.incidents().count(), 2);
 }
+
+#[test]
+fn a_moving_camera_without_a_place_shows_one_fire_unless_it_sees_two_at_once_well_apart() {
+    use crate::flow::detection::BBox;
+    use crate::flow::source::Mount;
+    let unknown = |track, left: f32, from, to| {
+        let mut report = report("drone-1", track, FIELD, from, to);
+        report.place = Place::Unknown {
+            refused: "no telemetry".to_owned(),
+        };
+        report.mount = Mount::Moving;
+        report.picture_size = (1920, 1080);
+        report.bbox = BBox::new(left, 400.0, left + 100.0, 600.0);
+        report
+    };
+    let mut drifting = book(IncidentConfig::default());
+    drifting.process(&unknown(1, 200.0, 0, 10), at(11));
+    drifting.process(&unknown(2, 1500.0, 35, 40), at(41));
+    assert_eq!(drifting.incidents().count(), 1);
+    let mut two = book(IncidentConfig::default());
+    two.process(&unknown(1, 200.0, 0, 10), at(11));
+    two.process(&unknown(2, 1500.0, 2, 10), at(11));
+    two.process(&unknown(3, 320.0, 4, 10), at(11));
+    assert_eq!(two.incidents().count(), 2);
+}

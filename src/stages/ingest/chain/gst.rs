@@ -63,7 +63,11 @@ pub(crate) fn build(request: &OpenRequest, wire: &Arc<Wire>) -> Result<Chain, In
         sender: Arc::clone(&chain.sender),
     };
     // The sink is there from the start: one that joins later counts as ended until then.
-    let placed = if request.evidence_only { Ok(()) } else { chain.pipeline.add(&chain.frames) };
+    let placed = if request.evidence_only {
+        Ok(())
+    } else {
+        chain.pipeline.add(&chain.frames)
+    };
     let built = placed.and_then(|()| match request.location() {
         Location::Rtsp(address) => rtsp(request, address, &chain, outlet),
         location => parsed(request, location, &chain, outlet),
@@ -233,9 +237,9 @@ impl Outlet {
                     IngestErrorKind::UnsupportedCodec,
                     format!("it sends {encoding:?} over RTP"),
                 );
-                return self.discard(pipeline, pad);
+                return discard(pipeline, pad);
             }
-            _ => return self.discard(pipeline, pad),
+            _ => return discard(pipeline, pad),
         };
         let elements = elements
             .iter()
@@ -298,7 +302,7 @@ impl Outlet {
         caps: &gst::Caps,
     ) -> Result<(), gst::glib::BoolError> {
         let Some(structure) = caps.structure(0) else {
-            return self.discard(pipeline, pad);
+            return discard(pipeline, pad);
         };
         let name = structure.name().as_str();
         let telemetry = match name {
@@ -324,7 +328,7 @@ impl Outlet {
             decoder::attach(pipeline, pad, caps, &self.frames, &self.wire);
             return Ok(());
         }
-        self.discard(pipeline, pad)
+        discard(pipeline, pad)
     }
 
     fn telemetry(
@@ -352,19 +356,20 @@ impl Outlet {
             .push((kind, sink));
         Ok(())
     }
+}
 
-    fn discard(&self, pipeline: &gst::Pipeline, pad: &gst::Pad) -> Result<(), gst::glib::BoolError> {
-        let end = gst::ElementFactory::make("fakesink")
-            .property("sync", false)
-            .property("async", false)
-            .build()?;
-        pipeline.add(&end)?;
-        end.sync_state_with_parent()?;
-        let entry = end
-            .static_pad("sink")
-            .ok_or_else(|| gst::glib::bool_error!("no sink pad"))?;
-        pad.link(&entry)
-            .map_err(|error| gst::glib::bool_error!("{error}"))?;
-        Ok(())
-    }
+/// Takes a stream that nobody wants: an unlinked track stops some demuxers.
+fn discard(pipeline: &gst::Pipeline, pad: &gst::Pad) -> Result<(), gst::glib::BoolError> {
+    let end = gst::ElementFactory::make("fakesink")
+        .property("sync", false)
+        .property("async", false)
+        .build()?;
+    pipeline.add(&end)?;
+    end.sync_state_with_parent()?;
+    let entry = end
+        .static_pad("sink")
+        .ok_or_else(|| gst::glib::bool_error!("no sink pad"))?;
+    pad.link(&entry)
+        .map_err(|error| gst::glib::bool_error!("{error}"))?;
+    Ok(())
 }

@@ -44,13 +44,11 @@ pub(crate) fn attach(
     let decoder = if is_raw {
         gst::ElementFactory::make("identity").build().ok()
     } else {
-        match choose(caps, wire.request.spec.decoder) {
-            Some(factory) => factory.create().build().ok(),
-            None => {
-                refuse_codec(caps, wire);
-                return;
-            }
-        }
+        let Some(factory) = choose(caps, wire.request.spec.decoder) else {
+            refuse_codec(caps, wire);
+            return;
+        };
+        factory.create().build().ok()
     };
     let Some(decoder) = decoder else {
         wire.refuse(

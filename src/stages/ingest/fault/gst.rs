@@ -81,14 +81,15 @@ fn kind_of(error: &gst::glib::Error, debug: &str) -> IngestErrorKind {
     }
     if let Some(stream) = error.kind::<gst::StreamError>() {
         return match stream {
-            gst::StreamError::TypeNotFound | gst::StreamError::WrongType => IngestErrorKind::NotMedia,
             gst::StreamError::CodecNotFound => IngestErrorKind::UnsupportedCodec,
             gst::StreamError::Demux
                 if lower.contains("moov") || lower.contains("incomplete") || lower.contains("truncated") =>
             {
                 IngestErrorKind::Truncated
             }
-            gst::StreamError::Demux => IngestErrorKind::NotMedia,
+            gst::StreamError::TypeNotFound | gst::StreamError::WrongType | gst::StreamError::Demux => {
+                IngestErrorKind::NotMedia
+            }
             gst::StreamError::Decode | gst::StreamError::Format => IngestErrorKind::Undecodable,
             _ => IngestErrorKind::Other,
         };

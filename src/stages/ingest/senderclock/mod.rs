@@ -45,7 +45,7 @@ impl SenderReport {
 pub(crate) fn is_believable(taken: Timestamp, arrived: Timestamp) -> bool {
     let behind = arrived.duration_since(taken);
     let behind_s = behind.as_secs_f64();
-    (-1.0..Duration::from_secs(60).as_secs_f64()).contains(&behind_s)
+    (-1.0..Duration::from_mins(1).as_secs_f64()).contains(&behind_s)
 }
 
 #[cfg(test)]

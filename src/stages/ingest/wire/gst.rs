@@ -2,7 +2,7 @@
 //! of the sink, where frames are numbered so that each one lost is known.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ pub(crate) struct Wire {
     damaged: AtomicU64,
     /// Left undecoded since the last frame reached the sink.
     skipped: AtomicU32,
+    /// Nothing more goes to the decoder: it would allocate what was refused.
+    is_refused: AtomicBool,
     moving: Mutex<Moving>,
 }
 
@@ -79,6 +81,7 @@ impl Wire {
             decoded: AtomicU64::new(0),
             damaged: AtomicU64::new(0),
             skipped: AtomicU32::new(0),
+            is_refused: AtomicBool::new(false),
             moving: Mutex::default(),
         }
     }
@@ -101,6 +104,7 @@ impl Wire {
     /// Refuses the stream; the first refusal stands.
     pub(crate) fn refuse(&self, kind: IngestErrorKind, detail: impl Into<String>) {
         let error = IngestError::new(kind, &self.request.location().to_string(), detail);
+        self.is_refused.store(true, Ordering::Relaxed);
         self.lock().refusal.get_or_insert(error);
     }
 
@@ -132,7 +136,11 @@ impl Wire {
 
     /// Places a time of the library in media time: a recording keeps its own times, a live stream goes on from the
     /// request's origin.
-    pub(crate) fn place(&self, segment: &gst::FormattedSegment<gst::ClockTime>, time: gst::ClockTime) -> Option<MediaTime> {
+    pub(crate) fn place(
+        &self,
+        segment: &gst::FormattedSegment<gst::ClockTime>,
+        time: gst::ClockTime,
+    ) -> Option<MediaTime> {
         let nanos = match self.request.spec.liveness {
             Liveness::Recorded => return Some(MediaTime::from_nanos(stream_time(segment, time)?)),
             Liveness::Live => signed(segment.to_running_time_full(time)?),
@@ -147,24 +155,30 @@ impl Wire {
         let wire = Arc::clone(self);
         let gate = Mutex::new(KeyFrameGate::new(self.request.spec.key_frame_bound));
         let decodes = !self.request.evidence_only;
-        pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, passing| {
-            match &passing.data {
-                Some(gst::PadProbeData::Event(event)) => wire.event(event),
-                Some(gst::PadProbeData::Buffer(buffer)) => {
-                    let mut gate = gate.lock().unwrap_or_else(PoisonError::into_inner);
-                    if !wire.packet(pad, buffer, &mut gate, decodes) {
-                        // Not Drop: the binding has taken the buffer already, and the library would free nothing, loudly.
-                        return gst::PadProbeReturn::Handled;
+        pad.add_probe(
+            gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM,
+            move |pad, passing| {
+                match &passing.data {
+                    Some(gst::PadProbeData::Event(event)) => wire.event(event),
+                    Some(gst::PadProbeData::Buffer(buffer)) => {
+                        let mut gate = gate.lock().unwrap_or_else(PoisonError::into_inner);
+                        if !wire.packet(pad, buffer, &mut gate, decodes) {
+                            // Not Drop: the binding has taken the buffer already, and the library would free nothing, loudly.
+                            return gst::PadProbeReturn::Handled;
+                        }
                     }
+                    _ => {}
                 }
-                _ => {}
-            }
-            gst::PadProbeReturn::Ok
-        });
+                gst::PadProbeReturn::Ok
+            },
+        );
     }
 
     /// Counts, taps and gates one packet; says whether it goes on to the decoder.
     fn packet(&self, pad: &gst::Pad, buffer: &gst::Buffer, gate: &mut KeyFrameGate, decodes: bool) -> bool {
+        if self.is_refused.load(Ordering::Relaxed) {
+            return false;
+        }
         let now = self.clock.monotonic();
         // Parsers send parameter sets on their own in some streams: they are no pictures.
         let is_header = buffer.flags().contains(gst::BufferFlags::HEADER) && buffer.pts().is_none();
@@ -196,7 +210,11 @@ impl Wire {
         if moving.inside_decoder.len() == INSIDE_DECODER {
             moving.inside_decoder.pop_front();
         }
-        moving.inside_decoder.push_back(Passed { pts: buffer.pts(), is_key, arrived: now });
+        moving.inside_decoder.push_back(Passed {
+            pts: buffer.pts(),
+            is_key,
+            arrived: now,
+        });
         true
     }
 
@@ -205,9 +223,11 @@ impl Wire {
             gst::EventView::Caps(caps) => self.check_size(caps.caps()),
             gst::EventView::Tag(tags) => {
                 if let Some(time) = tags.tag().get::<gst::tags::DateTime>() {
-                    let created = time.get().to_g_date_time().ok().and_then(|time| {
-                        Timestamp::from_second(time.to_unix()).ok()
-                    });
+                    let created = time
+                        .get()
+                        .to_g_date_time()
+                        .ok()
+                        .and_then(|time| Timestamp::from_second(time.to_unix()).ok());
                     // Recorders without a clock write 1904 or 1970.
                     let is_plausible = created.is_some_and(|created| created.as_second() > 946_684_800);
                     if is_plausible {
@@ -221,15 +241,27 @@ impl Wire {
 
     /// Refuses pictures that are too large before anybody allocates them.
     fn check_size(&self, caps: &gst::CapsRef) {
-        let Some(structure) = caps.structure(0) else { return };
-        let side = |name: &str| structure.get::<i32>(name).ok().and_then(|side| u32::try_from(side).ok());
-        let (Some(width), Some(height)) = (side("width"), side("height")) else { return };
+        let Some(structure) = caps.structure(0) else {
+            return;
+        };
+        let side = |name: &str| {
+            structure
+                .get::<i32>(name)
+                .ok()
+                .and_then(|side| u32::try_from(side).ok())
+        };
+        let (Some(width), Some(height)) = (side("width"), side("height")) else {
+            return;
+        };
         let spec = &self.request.spec;
         let bytes = u64::from(width) * u64::from(height) * 3 / 2;
         if width > spec.max_side || height > spec.max_side {
             self.refuse(
                 IngestErrorKind::TooLarge,
-                format!("its pictures are {width}x{height}, expected at most {} pixels a side", spec.max_side),
+                format!(
+                    "its pictures are {width}x{height}, expected at most {} pixels a side",
+                    spec.max_side
+                ),
             );
         } else if bytes > spec.max_picture_bytes {
             self.refuse(
@@ -295,12 +327,18 @@ impl Wire {
     pub(crate) fn pulled(&self, buffer: &gst::BufferRef) -> (Option<Reached>, u32) {
         let mut moving = self.lock();
         let address = buffer.as_ptr() as usize;
-        let Some(place) =
-            moving.inside_sink.iter().position(|reached| reached.buffer == address && reached.pts == buffer.pts())
+        let Some(place) = moving
+            .inside_sink
+            .iter()
+            .position(|reached| reached.buffer == address && reached.pts == buffer.pts())
         else {
             return (None, 0);
         };
-        let skipped = moving.inside_sink.drain(..place).map(|reached| reached.skipped).sum::<u32>();
+        let skipped = moving
+            .inside_sink
+            .drain(..place)
+            .map(|reached| reached.skipped)
+            .sum::<u32>();
         let reached = moving.inside_sink.pop_front().map(|mut reached| {
             reached.skipped += skipped;
             reached
@@ -324,12 +362,25 @@ fn packet_of(
     };
     // Copied, because the memory below may be a whole network buffer that the ring would keep alive.
     let bytes = Arc::from(buffer.map_readable().ok()?.as_slice());
-    let duration = buffer.duration().map(|duration| Duration::from_nanos(duration.nseconds()));
-    Some(Packet { bytes, pts, dts, duration, is_key, codec, media_type: caps.to_string().into() })
+    let duration = buffer
+        .duration()
+        .map(|duration| Duration::from_nanos(duration.nseconds()));
+    Some(Packet {
+        bytes,
+        pts,
+        dts,
+        duration,
+        is_key,
+        codec,
+        media_type: caps.to_string().into(),
+    })
 }
 
 /// Returns the position in a recording, in nanoseconds.
-pub(crate) fn stream_time(segment: &gst::FormattedSegment<gst::ClockTime>, time: gst::ClockTime) -> Option<i64> {
+pub(crate) fn stream_time(
+    segment: &gst::FormattedSegment<gst::ClockTime>,
+    time: gst::ClockTime,
+) -> Option<i64> {
     Some(signed(segment.to_stream_time_full(time)?))
 }
 

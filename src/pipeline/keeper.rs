@@ -1,0 +1,101 @@
+//! Keeps evidence on disk: pictures at once, clips when they are whole.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+use tracing::error;
+
+use crate::analysis::files::hex;
+use crate::flow::report::{Evidence, EvidenceKind};
+use crate::flow::time::{CaptureTime, MediaTime};
+use crate::flow::track::TrackId;
+use crate::stages::evidence::clip::cut_clip;
+use crate::stages::evidence::ring::ClipRing;
+use crate::stages::report::EvidenceKeeper;
+
+/// Keeps the evidence of one source in a folder.
+pub struct FolderKeeper {
+    folder: PathBuf,
+    ring: Option<ClipRing>,
+    begun: BTreeMap<String, (TrackId, CaptureTime)>,
+}
+
+impl FolderKeeper {
+    /// Keeps files in `folder`, which exists; with a ring, clips too.
+    #[must_use]
+    pub fn new(folder: PathBuf, ring: Option<ClipRing>) -> Self {
+        Self {
+            folder,
+            ring,
+            begun: BTreeMap::new(),
+        }
+    }
+
+    fn index(&self, kind: EvidenceKind, name: &str, captured: CaptureTime) -> std::io::Result<Evidence> {
+        let bytes = std::fs::read(self.folder.join(name))?;
+        let sha256 = hex(&Sha256::digest(&bytes));
+        Ok(Evidence {
+            kind,
+            name: name.to_owned(),
+            sha256,
+            bytes: bytes.len() as u64,
+            captured,
+        })
+    }
+}
+
+impl EvidenceKeeper for FolderKeeper {
+    fn keep(
+        &mut self,
+        kind: EvidenceKind,
+        name: &str,
+        bytes: &[u8],
+        captured: CaptureTime,
+    ) -> Option<Evidence> {
+        let (path, partial) = (self.folder.join(name), self.folder.join(format!("{name}.part")));
+        let write = || {
+            std::fs::write(&partial, bytes)?;
+            std::fs::rename(&partial, &path)?;
+            self.index(kind, name, captured)
+        };
+        write()
+            .inspect_err(
+                |why| error!(path = %path.display(), %why, "evidence could not be written: make room"),
+            )
+            .ok()
+    }
+
+    fn begin_clip(&mut self, name: &str, track: TrackId, alarm: MediaTime, captured: CaptureTime) {
+        if self.ring.as_ref().is_some_and(|ring| ring.begin(name, alarm)) {
+            self.begun.insert(name.to_owned(), (track, captured));
+        }
+    }
+
+    fn clips(&mut self) -> Vec<(TrackId, Evidence)> {
+        let whole = self.ring.as_ref().map(ClipRing::take_whole).unwrap_or_default();
+        let mut cut = Vec::new();
+        for clip in whole {
+            let Some((track, captured)) = self.begun.remove(&clip.name) else {
+                continue;
+            };
+            let before = clip
+                .start()
+                .map_or(Duration::ZERO, |start| clip.alarm.since(start));
+            let captured = CaptureTime {
+                at: captured.at - before,
+                ..captured
+            };
+            let path = self.folder.join(&clip.name);
+            match cut_clip(&clip, &path) {
+                Ok(_) => match self.index(EvidenceKind::Clip, &clip.name, captured) {
+                    Ok(evidence) => cut.push((track, evidence)),
+                    Err(why) => error!(path = %path.display(), %why, "a clip cannot be read back"),
+                },
+                Err(why) => error!(path = %path.display(), %why, "a clip could not be cut"),
+            }
+        }
+        cut
+    }
+}

@@ -1,0 +1,170 @@
+//! The main job on real input: recordings in, the same answers out, every frame accounted for.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::fixtures::fixture;
+
+/// Runs `emberwatch analyze` into a folder.
+fn analyze(out: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_emberwatch"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["analyze", "--out"])
+        .arg(out)
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn summary(out: &Path) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(out.join("summary.json")).unwrap()).unwrap()
+}
+
+/// Returns whether the ONNX Runtime library is there, or says that the test is skipped.
+fn has_runtime() -> bool {
+    match emberwatch::stages::infer::Runtime::load() {
+        Ok(_) => true,
+        Err(why) => {
+            println!("skipped: {why}");
+            false
+        }
+    }
+}
+
+#[test]
+fn a_house_fire_is_alerted_and_every_frame_is_accounted_for() {
+    let Some(clip) = fixture("video/house6.mp4") else {
+        return;
+    };
+    if !has_runtime() {
+        return;
+    }
+    let out = tempfile::tempdir().unwrap();
+    let run = analyze(out.path(), &[clip.to_str().unwrap()]);
+    assert!(run.status.success(), "{run:?}");
+    let summary = summary(out.path());
+    let input = &summary["inputs"][0];
+    // The annotation claims 900 frames; the file has 899.
+    assert_eq!(input["frames_in"], 899);
+    assert_eq!(
+        input["frames_in"].as_u64().unwrap(),
+        input["frames_inferred"].as_u64().unwrap() + input["frames_skipped"].as_u64().unwrap()
+    );
+    assert_eq!(input["frames_lost"], 0);
+    assert!(input["first_alert_s"].as_f64().unwrap() < 5.0, "{input}");
+    assert!(input["incidents"].as_u64().unwrap() >= 1, "{input}");
+    let report = std::fs::read_to_string(out.path().join("report.html")).unwrap();
+    assert!(report.contains("house6.mp4") && report.contains("data:image/jpeg"));
+    assert!(std::fs::read_dir(out.path().join("evidence")).unwrap().count() >= 1);
+}
+
+#[test]
+fn car_park_and_corridor_raise_no_alarm() {
+    let (Some(cars), Some(people)) = (
+        fixture("video/car-detection.mp4"),
+        fixture("video/one-by-one-person-detection.mp4"),
+    ) else {
+        return;
+    };
+    if !has_runtime() {
+        return;
+    }
+    let out = tempfile::tempdir().unwrap();
+    let run = analyze(out.path(), &[cars.to_str().unwrap(), people.to_str().unwrap()]);
+    assert!(run.status.success(), "{run:?}");
+    let summary = summary(out.path());
+    for (input, frames) in summary["inputs"].as_array().unwrap().iter().zip([377, 1394]) {
+        assert_eq!(input["frames_in"], frames);
+        assert_eq!(input["first_alert_s"], Value::Null, "{input}");
+    }
+}
+
+#[test]
+fn the_same_recording_gives_the_same_bytes() {
+    let Some(clip) = fixture("video/house6.mp4") else {
+        return;
+    };
+    if !has_runtime() {
+        return;
+    }
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for out in [&first, &second] {
+        assert!(
+            analyze(out.path(), &["--rate", "10", clip.to_str().unwrap()])
+                .status
+                .success()
+        );
+    }
+    for name in ["detections.jsonl", "tracks.jsonl"] {
+        let read = |out: &tempfile::TempDir| std::fs::read(out.path().join(name)).unwrap();
+        assert!(!read(&first).is_empty());
+        assert_eq!(read(&first), read(&second), "{name}");
+    }
+}
+
+#[test]
+fn a_broken_recording_is_reported_and_the_rest_goes_on() {
+    let Some(clip) = fixture("video/car-detection.mp4") else {
+        return;
+    };
+    if !has_runtime() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("notes.mp4");
+    std::fs::write(&text, "these are not the pictures you are looking for").unwrap();
+    let empty = folder.path().join("empty.mp4");
+    std::fs::write(&empty, "").unwrap();
+    let out = folder.path().join("out");
+    let inputs = [
+        text.to_str().unwrap(),
+        empty.to_str().unwrap(),
+        "missing.mp4",
+        clip.to_str().unwrap(),
+    ];
+    let run = analyze(&out, &inputs);
+    assert_eq!(run.status.code(), Some(1), "{run:?}");
+    let summary = summary(&out);
+    let inputs = summary["inputs"].as_array().unwrap();
+    for (input, name) in inputs.iter().zip(["notes.mp4", "empty.mp4", "missing.mp4"]) {
+        assert!(input["error"].as_str().unwrap().contains(name), "{input}");
+    }
+    assert_eq!(inputs[3]["frames_in"], 377);
+    assert!(inputs[3].get("error").is_none());
+}
+
+#[test]
+fn what_is_done_is_skipped_when_resuming() {
+    let Some(clip) = fixture("video/car-detection.mp4") else {
+        return;
+    };
+    if !has_runtime() {
+        return;
+    }
+    let out = tempfile::tempdir().unwrap();
+    let clip = clip.to_str().unwrap();
+    assert!(analyze(out.path(), &[clip]).status.success());
+    let lines = std::fs::read(out.path().join("detections.jsonl")).unwrap();
+    let before = summary(out.path());
+    assert!(analyze(out.path(), &["--resume", clip]).status.success());
+    let after = summary(out.path());
+    assert_eq!(after["inputs"], before["inputs"]);
+    assert_eq!(std::fs::read(out.path().join("detections.jsonl")).unwrap(), lines);
+    assert!(after["cpu_s"].as_f64().unwrap() < before["cpu_s"].as_f64().unwrap());
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_named() {
+    let Some(clip) = fixture("video/car-detection.mp4") else {
+        return;
+    };
+    if !has_runtime() {
+        return;
+    }
+    let run = analyze(Path::new("/proc/nowhere"), &[clip.to_str().unwrap()]);
+    assert_eq!(run.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(said.contains("/proc/nowhere") && said.contains("--out"), "{said}");
+}
