@@ -282,9 +282,10 @@ impl Store {
                     "SELECT outbox.seq, event_id, kind, outbox.subject, attempts, recorded_at, body
                      FROM deliveries AS mine JOIN outbox ON outbox.seq = mine.seq
                      WHERE mine.sink = ?1 AND mine.state = 0 AND mine.next_attempt_at <= ?2
-                       AND NOT EXISTS (SELECT 1 FROM deliveries AS earlier
-                           WHERE earlier.sink = ?1 AND earlier.subject = mine.subject AND earlier.state = 0
-                             AND earlier.seq < mine.seq AND earlier.next_attempt_at > ?2)
+                       AND NOT EXISTS (SELECT 1 FROM deliveries AS earlier INDEXED BY deliveries_waiting
+                           WHERE earlier.sink = ?1 AND earlier.state = 0 AND earlier.next_attempt_at > 0
+                             AND earlier.next_attempt_at > ?2
+                             AND earlier.subject = mine.subject AND earlier.seq < mine.seq)
                      ORDER BY mine.seq LIMIT ?3",
                 )
                 .map_err(failed)?;
