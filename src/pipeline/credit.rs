@@ -1,12 +1,20 @@
 //! Credits bound how many items of one source are between two points, so that no source crowds out another.
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
+
+/// How often a wait for a credit looks whether anybody is left to give one back.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Hands out a fixed number of credits and waits when all are out.
 #[derive(Clone, Debug)]
 pub struct Credits {
     out: Sender<()>,
     back: Receiver<()>,
+    is_over: Arc<AtomicBool>,
 }
 
 /// One credit. It returns when dropped.
@@ -15,27 +23,44 @@ pub struct Credit {
     back: Receiver<()>,
 }
 
+/// Held by whoever gives credits back. When it is dropped, nobody waits for a credit any more.
+#[derive(Debug)]
+pub struct Creditor {
+    is_over: Arc<AtomicBool>,
+}
+
 impl Credits {
     /// Makes `count` credits.
     #[must_use]
-    pub fn new(count: usize) -> Self {
+    pub fn new(count: usize) -> (Self, Creditor) {
         let (out, back) = bounded(count);
-        Self { out, back }
+        let is_over = Arc::new(AtomicBool::new(false));
+        (
+            Self {
+                out,
+                back,
+                is_over: Arc::clone(&is_over),
+            },
+            Creditor { is_over },
+        )
     }
 
-    /// Takes a credit, waiting until one is back.
+    /// Takes a credit, waiting until one is back; `None` when nobody is left to give one back.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "this wait is the point of a credit")]
-    #[expect(
-        clippy::missing_panics_doc,
-        reason = "it cannot happen: this value holds the receiver"
-    )]
-    pub fn take(&self) -> Credit {
-        self.out
-            .send(())
-            .expect("the receiver lives as long as this value");
-        Credit {
-            back: self.back.clone(),
+    pub fn take(&self) -> Option<Credit> {
+        loop {
+            if self.is_over.load(Ordering::Acquire) {
+                return None;
+            }
+            match self.out.send_timeout((), LOOK) {
+                Ok(()) => {
+                    return Some(Credit {
+                        back: self.back.clone(),
+                    });
+                }
+                Err(SendTimeoutError::Timeout(())) => {}
+                Err(SendTimeoutError::Disconnected(())) => return None,
+            }
         }
     }
 
@@ -54,13 +79,19 @@ impl Drop for Credit {
     }
 }
 
+impl Drop for Creditor {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Release);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn no_more_credits_are_out_than_were_made() {
-        let credits = Credits::new(2);
+        let (credits, _creditor) = Credits::new(2);
         let first = credits.take();
         let second = credits.take();
         assert_eq!(credits.out(), 2);
@@ -71,5 +102,17 @@ mod tests {
         });
         drop(second);
         assert_eq!(credits.out(), 0);
+    }
+
+    #[test]
+    fn a_wait_ends_when_nobody_is_left_to_give_a_credit_back() {
+        let (credits, creditor) = Credits::new(1);
+        let kept = credits.take();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| credits.take().is_none());
+            drop(creditor);
+            assert!(waiting.join().unwrap());
+        });
+        drop(kept);
     }
 }

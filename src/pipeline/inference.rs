@@ -22,7 +22,7 @@ use crate::stages::batch::{BatchBounds, Batcher};
 use crate::stages::infer::{InferError, Model, Runtime, Session, SessionOptions};
 use crate::stages::preprocess::{Input, InputSpec, Preparer, Rect, TensorPool, tiles};
 
-use super::credit::{Credit, Credits};
+use super::credit::{Credit, Creditor, Credits};
 use super::exit::Exit;
 use super::link::{LinkReceiver, LinkSender, Received, link};
 use super::runner::Crew;
@@ -118,10 +118,22 @@ impl Stage for Preparation {
 }
 
 /// Puts the frames of one source back in order; one that failed is counted and left out.
-#[derive(Default)]
 pub struct Reorder {
     next: u64,
     early: BTreeMap<u64, Inferred>,
+    _creditor: Creditor,
+}
+
+impl Reorder {
+    /// Begins with the first ticket; credits end with this stage, however it ends.
+    #[must_use]
+    pub fn new(creditor: Creditor) -> Self {
+        Self {
+            next: 0,
+            early: BTreeMap::new(),
+            _creditor: creditor,
+        }
+    }
 }
 
 impl Stage for Reorder {
@@ -205,11 +217,8 @@ impl Inference {
             let mut worker = Worker::new(&model, runtime, &settings.session, &pools);
             worker.open(0)?;
             let batches = from_batch.clone();
-            crew.spawn(format!("infer-{number}"), move |stop, stats| {
+            crew.spawn(format!("infer-{number}"), move |_, stats| {
                 while let Some(batch) = batches.receive() {
-                    if stop.is_requested() {
-                        return Exit::Stopped;
-                    }
                     let failures = worker.run(batch);
                     stats.item();
                     stats.cpu(super::runner::thread_cpu());
@@ -262,21 +271,28 @@ impl Inference {
         let (detected, out) = link(format!("{source}/track"), 1, Arc::clone(&self.clock));
         self.board.show(reply.stats());
         self.board.show(detected.stats());
-        crew.stage(format!("{source}/order"), Reorder::default(), replies, detected)?;
+        let (credits, creditor) = Credits::new(IN_FLIGHT);
+        crew.stage(
+            format!("{source}/order"),
+            Reorder::new(creditor),
+            replies,
+            detected,
+        )?;
         let preparation = Preparation {
             model: Arc::clone(&self.model),
             preparers: BTreeMap::new(),
             pools: Arc::clone(&self.pools),
             ticket: 0,
         };
-        let credits = Credits::new(IN_FLIGHT);
         let entry = self.entry.clone();
         crew.stage_into(
             format!("{source}/preprocess"),
             preparation,
             frames,
             move |prepared| {
-                let credit = credits.take();
+                let Some(credit) = credits.take() else {
+                    return false;
+                };
                 entry
                     .send(Pending {
                         prepared,

@@ -97,14 +97,8 @@ impl Crew {
         input: LinkReceiver<S::In>,
         output: LinkSender<S::Out>,
     ) -> std::io::Result<()> {
-        self.spawn(name, move |stop, stats| {
-            run_stage(
-                &mut stage,
-                &input,
-                &mut |item| output.send(item).is_ok(),
-                stop,
-                stats,
-            )
+        self.spawn(name, move |_, stats| {
+            run_stage(&mut stage, &input, &mut |item| output.send(item).is_ok(), stats)
         })
     }
 
@@ -116,8 +110,8 @@ impl Crew {
         input: LinkReceiver<S::In>,
         mut output: impl FnMut(S::Out) -> bool + Send + 'static,
     ) -> std::io::Result<()> {
-        self.spawn(name, move |stop, stats| {
-            run_stage(&mut stage, &input, &mut output, stop, stats)
+        self.spawn(name, move |_, stats| {
+            run_stage(&mut stage, &input, &mut output, stats)
         })
     }
 
@@ -171,20 +165,17 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
         .unwrap_or_else(|| "without a message".to_owned())
 }
 
-/// Feeds a stage until its input ends, its output closes, it fails or it is asked to leave.
+/// Feeds a stage until its input ends, its output closes or it fails. A request to leave is for the head of a chain:
+/// what is on its way is finished.
 fn run_stage<S: Stage>(
     stage: &mut S,
     input: &LinkReceiver<S::In>,
     output: &mut dyn FnMut(S::Out) -> bool,
-    stop: &Stop,
     stats: &StageStats,
 ) -> Exit {
     let mut emit = Emit::new(output);
     let mut failures = 0;
     while let Some(item) = input.receive() {
-        if stop.is_requested() {
-            return Exit::Stopped;
-        }
         stats.item();
         if stats.items().is_multiple_of(CPU_EVERY) {
             stats.cpu(thread_cpu());

@@ -142,17 +142,23 @@ fn a_hundred_bad_items_in_a_row_fail_the_stage() {
 }
 
 #[test]
-fn a_stop_is_obeyed_while_items_wait() {
+fn a_stop_finishes_what_is_on_its_way() {
     let stop = Stop::new();
     let mut crew = Crew::new(Board::default(), stop.clone());
     let (head, input) = link("head", 8, clock());
-    let (output, _tail) = link::<u32>("tail", 100, clock());
+    let (output, tail) = link::<u32>("tail", 100, clock());
     for number in 0..8 {
         head.send(number).unwrap();
     }
+    drop(head);
     stop.request();
     crew.stage("x/double", Double::new(), input, output).unwrap();
-    assert_eq!(crew.join()[0].exit, Exit::Stopped);
+    assert_eq!(crew.join()[0].exit, Exit::Drained);
+    let mut out = Vec::new();
+    while let Some(number) = tail.receive() {
+        out.push(number);
+    }
+    assert_eq!(out, (0..8).map(|number| number * 2).collect::<Vec<_>>());
 }
 
 #[test]
