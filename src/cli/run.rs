@@ -87,7 +87,14 @@ impl Running {
             Ids::random(),
         )?;
         let desk = IncidentDesk::open(book, store.clone(), Arc::clone(clock))?;
-        let publisher = publish::start(&store, &file.sink, clock, &PublishOptions::default())?;
+        let mut sinks = file.sink.clone();
+        for sink in &mut sinks {
+            // A file of events lies with the rest of the data unless it is named from the root.
+            if let publish::Target::JsonLines(lines) = &mut sink.to {
+                lines.path = data.join(&lines.path);
+            }
+        }
+        let publisher = publish::start(&store, &sinks, clock, &PublishOptions::default())?;
         let settings = InferenceSettings {
             session: SessionOptions {
                 provider: file.model.provider,
