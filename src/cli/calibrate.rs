@@ -26,18 +26,20 @@ pub enum CalibrateWhat {
     ///
     /// The file names the camera's place and the landmarks:
     ///
-    ///     [camera]
-    ///     lat = 35.2
-    ///     lon = 113.25
-    ///     height = { metres = 140.0, datum = "egm96" }
-    ///     picture = [1920, 1080]
+    /// ```toml
+    /// [camera]
+    /// lat = 35.2
+    /// lon = 113.25
+    /// height = { metres = 140.0, datum = "egm96" }
+    /// picture = [1920, 1080]
     ///
-    ///     [[landmark]]
-    ///     name = "water tower"
-    ///     lat = 35.21
-    ///     lon = 113.26
-    ///     height_m = 118.0
-    ///     pixel = [812.5, 440.0]
+    /// [[landmark]]
+    /// name = "water tower"
+    /// lat = 35.21
+    /// lon = 113.26
+    /// height_m = 118.0
+    /// pixel = [812.5, 440.0]
+    /// ```
     ///
     /// Exit codes: 0 calibrated, 1 the landmarks cannot tell or contradict each other, 2 the file cannot be read.
     #[command(verbatim_doc_comment)]
