@@ -281,6 +281,7 @@ impl Analyst<'_> {
             telemetry: Box::new(|_piece| {}),
             notices,
             tap: None,
+            large: None,
         };
         let started = source::start(
             &mut crew,

@@ -21,6 +21,9 @@ pub mod run;
 #[cfg(feature = "video")]
 pub mod demo;
 
+#[cfg(feature = "video")]
+pub mod bench;
+
 pub mod check;
 
 #[cfg(feature = "video")]
@@ -71,6 +74,9 @@ pub enum Command {
     #[cfg(feature = "video")]
     /// Shows the whole on a simulated patrol.
     Demo(demo::DemoArgs),
+    #[cfg(feature = "video")]
+    /// Measures what this machine can carry.
+    Bench(bench::BenchArgs),
     /// Checks a pipeline file and says what it means.
     Check(check::CheckArgs),
     /// Lists, shows, verifies and measures models.
@@ -113,6 +119,8 @@ pub fn run(command: Command, grammar: impl FnOnce() -> clap::Command) -> anyhow:
         Command::Run(args) => self::run::run(&args),
         #[cfg(feature = "video")]
         Command::Demo(args) => demo::run(&args),
+        #[cfg(feature = "video")]
+        Command::Bench(args) => bench::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Dataset(args) => dataset::run(&args),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::incident::{Incident, Notice, State, Transition};
-use super::source::{SourceId, SourceState};
+use super::source::{Duty, SourceId, SourceState};
 
 mod feature;
 
@@ -75,11 +75,14 @@ pub enum EventType {
     /// A source does not look where its calibration says.
     #[serde(rename = "emberwatch.source.moved.v1")]
     SourceMoved,
+    /// A source is watched harder, or less hard, than before.
+    #[serde(rename = "emberwatch.source.duty.v1")]
+    SourceDuty,
 }
 
 impl EventType {
     /// Every type, in the order of the enumeration.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Suspected,
         Self::Confirmed,
         Self::Updated,
@@ -97,6 +100,7 @@ impl EventType {
         Self::SourceFrozen,
         Self::SourceCovered,
         Self::SourceMoved,
+        Self::SourceDuty,
     ];
 
     /// Returns the envelope's `type`.
@@ -120,6 +124,7 @@ impl EventType {
             Self::SourceFrozen => "emberwatch.source.frozen.v1",
             Self::SourceCovered => "emberwatch.source.covered.v1",
             Self::SourceMoved => "emberwatch.source.moved.v1",
+            Self::SourceDuty => "emberwatch.source.duty.v1",
         }
     }
 
@@ -133,6 +138,7 @@ impl EventType {
                 | Self::SourceFrozen
                 | Self::SourceCovered
                 | Self::SourceMoved
+                | Self::SourceDuty
         )
     }
 
@@ -207,6 +213,9 @@ pub struct SourceStatus {
     /// What a person can read about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// How hard it is watched from now on, in the event that says that this has moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duty: Option<Duty>,
 }
 
 /// The payload of an event.
@@ -310,14 +319,19 @@ impl EventMaker {
         }
     }
 
-    /// Makes the event that says what became of a source, none where that state is nobody's concern outside.
+    /// Makes the event that says what became of a source: how hard it is watched where `duty` is given, otherwise its
+    /// state; none where that state is nobody's concern outside.
     #[must_use]
     pub fn source(&self, id: Uuid, status: SourceStatus) -> Option<Event> {
+        let kind = match status.duty {
+            Some(_) => EventType::SourceDuty,
+            None => EventType::of_source(status.state)?,
+        };
         Some(Event {
             specversion: SpecVersion::V1,
             id,
             source: self.source.clone(),
-            kind: EventType::of_source(status.state)?,
+            kind,
             subject: status.source.to_string(),
             time: status.since,
             datacontenttype: ContentType::Json,
@@ -349,6 +363,7 @@ mod tests {
             state,
             since: Timestamp::UNIX_EPOCH,
             detail: None,
+            duty: None,
         };
         assert_eq!(maker.source(Uuid::nil(), status(SourceState::Connecting)), None);
         let blind = maker

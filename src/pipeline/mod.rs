@@ -27,4 +27,7 @@ pub mod source;
 pub mod keeper;
 
 #[cfg(feature = "video")]
+pub mod twin;
+
+#[cfg(feature = "video")]
 pub mod service;

@@ -16,6 +16,7 @@ use super::runner::Crew;
 use super::source::{self, Notice, Outlets, SourceGauges, SourcePlan};
 use super::stats::Board;
 use super::stop::Stop;
+use super::twin::Twin;
 use crate::clock::Clock;
 use crate::flow::event::{EventMaker, SourceStatus};
 use crate::flow::report::TrackReport;
@@ -282,7 +283,14 @@ impl Service {
             quiet: plan.quiet,
         });
         let is_live = plan.source.spec.liveness == Liveness::Live;
-        let (shared, duty_id) = (self.shared.clone(), id.clone());
+        let (shared, duty_id, duty_news) = (self.shared.clone(), id.clone(), notices.clone());
+        let (tap, large) = match ring {
+            Some(ring) if plan.source.spec.detect.is_some() => {
+                let twin = Twin::new(ring, Arc::clone(&self.clock));
+                (Some(twin.detection()), Some(twin.evidence()))
+            }
+            ring => (ring.map(|ring| Arc::new(ring) as Arc<dyn PacketTap>), None),
+        };
         let outlets = Outlets {
             judged: Box::new(move |frame: JudgedFrame| {
                 if let Some(level) = policy.follow(&frame).filter(|_| is_live) {
@@ -290,7 +298,7 @@ impl Service {
                         view.gauges.duty.set(level);
                         view.duty_moves += 1;
                     });
-                    info!(source = %duty_id, duty = %level, "duty level moved");
+                    let _leaving = duty_news.send(Notice::Duty(duty_id.clone(), level));
                 }
                 // The rest of the chain is only asked where there is something to tell, or a clip to finish.
                 let is_of_interest = frame
@@ -302,7 +310,8 @@ impl Service {
             }),
             telemetry: Box::new(|_piece| {}),
             notices: notices.clone(),
-            tap: ring.map(|ring| Arc::new(ring) as Arc<dyn PacketTap>),
+            tap,
+            large,
         };
         let gauges = source::start(
             &mut crew,
@@ -443,6 +452,14 @@ fn keep_desk(desk: &IncidentDesk, reports: &LinkReceiver<TrackReport>, mut count
 /// Notes the states of sources and tells them to the world.
 fn tell_news(news: &LinkReceiver<Notice>, shared: &Shared, desk: &IncidentDesk, maker: &EventMaker) -> Exit {
     let mut ids = Ids::random();
+    let mut tell = |status: SourceStatus| {
+        let now = shared.clock.wall();
+        if let Some(event) = maker.source(ids.next(now), status)
+            && let Err(why) = desk.store().enqueue(&event, now)
+        {
+            error!(%why, "news of a source could not be written to the outbox");
+        }
+    };
     while let Some(notice) = news.receive() {
         let now = shared.clock.wall();
         match notice {
@@ -454,17 +471,24 @@ fn tell_news(news: &LinkReceiver<Notice>, shared: &Shared, desk: &IncidentDesk, 
                     view.since = now;
                     view.detail.clone_from(&detail);
                 });
-                let status = SourceStatus {
+                tell(SourceStatus {
                     source: id,
                     state: change.to,
                     since: now,
                     detail,
-                };
-                if let Some(event) = maker.source(ids.next(now), status)
-                    && let Err(why) = desk.store().enqueue(&event, now)
-                {
-                    error!(%why, "the state of a source could not be written to the outbox");
-                }
+                    duty: None,
+                });
+            }
+            Notice::Duty(id, level) => {
+                info!(source = %id, duty = %level, "duty level moved");
+                let state = shared.views().get(&id).map_or(SourceState::Live, |view| view.state);
+                tell(SourceStatus {
+                    source: id,
+                    state,
+                    since: now,
+                    detail: None,
+                    duty: Some(level),
+                });
             }
             Notice::Decoder(id, decoder) => {
                 info!(source = %id, %decoder, "decoder in use");

@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tracing::info;
+
 use crate::clock::Clock;
 use crate::flow::frame::Frame;
 use crate::flow::source::{Duty, Liveness, Mount, SourceId};
 use crate::flow::track::JudgedFrame;
 use crate::stages::ingest::{
-    DutyControl, IngestError, IngestStats, Ingested, MediaWindow, OpenRequest, Opener, PacketTap,
+    DutyControl, IngestError, IngestErrorKind, IngestStats, Ingested, MediaWindow, OpenRequest, Opener, PacketTap,
     RecordedTotals, SourceSpec, StateChange, Surroundings, Telemetry, run_live, run_recorded,
 };
 use crate::stages::sample::{FrameCounts, Rates, Sampler};
@@ -64,6 +66,8 @@ pub enum Notice {
     State(SourceId, StateChange),
     /// This decoder reads it.
     Decoder(SourceId, String),
+    /// It is watched at this level from now on.
+    Duty(SourceId, Duty),
     /// Patrol fell back to watch (true) or returned (false): key frames are too far apart.
     FallsBack(SourceId, bool),
     /// A recording ended, or could not be read.
@@ -80,6 +84,8 @@ pub struct Outlets {
     pub notices: LinkSender<Notice>,
     /// Takes the encoded packets, for clips.
     pub tap: Option<Arc<dyn PacketTap>>,
+    /// Takes the encoded packets of the large stream, where detection runs on a small one of its own.
+    pub large: Option<Arc<dyn PacketTap>>,
 }
 
 /// What the rest of the program may read and set of a running source.
@@ -134,6 +140,46 @@ impl Ages {
     }
 }
 
+/// Reads the large stream of a camera for its packets alone: nothing of it is decoded.
+fn read_large(
+    crew: &mut Crew,
+    name: String,
+    plan: &SourcePlan,
+    tap: Arc<dyn PacketTap>,
+    opener: Arc<dyn Opener>,
+    clock: &Arc<dyn Clock>,
+) -> std::io::Result<()> {
+    let request = OpenRequest {
+        tap: Some(tap),
+        evidence_only: true,
+        ..OpenRequest::new(Arc::clone(&plan.spec), Arc::new(DutyControl::new(Duty::Watch)))
+    };
+    let clock = Arc::clone(clock);
+    crew.spawn(name, move |stop, _| {
+        let around = Surroundings {
+            clock: clock.as_ref(),
+            stop: &|wait| {
+                if wait.is_zero() {
+                    stop.is_requested()
+                } else {
+                    stop.wait_for(wait)
+                }
+            },
+            stats: &IngestStats::default(),
+        };
+        // Detection does not depend on this stream: what becomes of it is told, and clips are missing meanwhile.
+        let mut told = |item: Ingested| {
+            if let Ingested::State(change) = item {
+                let reason = change.reason.map(IngestErrorKind::name);
+                info!(source = %request.spec.id, from = %change.from, to = %change.to, reason, "large stream changed");
+            }
+            ControlFlow::Continue(())
+        };
+        run_live(&request, opener.as_ref(), &around, &mut told);
+        Exit::Stopped
+    })
+}
+
 /// Starts the threads of one source: ingest, sample, preprocess, order, track and verify.
 pub fn start(
     crew: &mut Crew,
@@ -151,6 +197,7 @@ pub fn start(
         mut telemetry,
         notices,
         tap,
+        large,
     } = outlets;
     let gauges = SourceGauges {
         id: id.clone(),
@@ -198,6 +245,9 @@ pub fn start(
     };
     crew.stage(name("sample"), sampler, to_sample, sampled)?;
 
+    if let Some(tap) = large.filter(|_| plan.spec.detect.is_some()) {
+        read_large(crew, name("large"), plan, tap, Arc::clone(&opener), clock)?;
+    }
     let request = OpenRequest {
         tap,
         window: plan.window,

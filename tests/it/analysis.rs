@@ -23,7 +23,7 @@ fn summary(out: &Path) -> Value {
 }
 
 /// Returns whether the ONNX Runtime library is there, or says that the test is skipped.
-fn has_runtime() -> bool {
+pub(crate) fn has_runtime() -> bool {
     match emberwatch::stages::infer::Runtime::load() {
         Ok(_) => true,
         Err(why) => {
@@ -167,4 +167,29 @@ fn a_folder_that_cannot_be_written_is_named() {
     assert_eq!(run.status.code(), Some(2));
     let said = String::from_utf8_lossy(&run.stderr).into_owned();
     assert!(said.contains("/proc/nowhere") && said.contains("--out"), "{said}");
+}
+
+#[test]
+fn a_disk_that_is_full_is_named_and_leaves_nothing_that_looks_whole() {
+    let Some(clip) = fixture("video/house6.mp4") else {
+        return;
+    };
+    if !has_runtime() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    // Files may grow to 16 blocks of 512 bytes, and writing beyond is an error and not a signal.
+    let line = format!(
+        "trap '' XFSZ; ulimit -f 16; exec '{}' analyze --out '{}' '{}'",
+        env!("CARGO_BIN_EXE_emberwatch"),
+        out.display(),
+        clip.display()
+    );
+    let run = Command::new("sh").args(["-c", &line]).output().unwrap();
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(!run.status.success(), "{said}");
+    assert!(said.contains("out/") && said.contains("File too large"), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+    assert!(!out.join("summary.json").exists() && !out.join("report.html").exists());
 }

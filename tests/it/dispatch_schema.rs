@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use emberwatch::flow::event::{Event, EventMaker, EventType, SourceStatus};
 use emberwatch::flow::incident::{Actor, GridCell, IncidentId, RejectReason};
-use emberwatch::flow::source::{SourceId, SourceState};
+use emberwatch::flow::source::{Duty, SourceId, SourceState};
 use emberwatch::stages::incident::{
     Act, Action, GridAnswer, Ids, IncidentBook, IncidentConfig, WeightedFusion,
 };
@@ -146,15 +146,18 @@ fn examples() -> Vec<Event> {
             if let Some(event) = events.iter().find(|event| event.kind == kind) {
                 return event.clone();
             }
+            let duty = (kind == EventType::SourceDuty).then_some(Duty::Alarm);
             let state = SourceState::ALL
                 .into_iter()
                 .find(|state| EventType::of_source(*state) == Some(kind))
+                .or(duty.map(|_| SourceState::Live))
                 .unwrap();
             let status = SourceStatus {
                 source: SourceId::new("tower-1"),
                 state,
                 since: at(2_000),
                 detail: Some("example".to_owned()),
+                duty,
             };
             maker
                 .source(uuid::Uuid::from_u128(number as u128), status)

@@ -22,14 +22,14 @@ use nix::unistd::Pid;
 use crate::reading::make_clip;
 
 /// `emberwatch serve` as a child; killed when dropped.
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Server {
     /// Starts and waits until it is ready; port 0 takes a free one.
-    fn start(file: &Path, port: u16, credentials: Option<&str>) -> Self {
+    pub(crate) fn start(file: &Path, port: u16, credentials: Option<&str>) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_emberwatch"));
         command
             .arg("serve")
@@ -57,7 +57,7 @@ impl Server {
         Self { child, address }
     }
 
-    fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         let rest = self.address.trim_start_matches("rtsp://127.0.0.1:");
         rest.split('/')
             .next()
@@ -65,7 +65,7 @@ impl Server {
             .expect("the address has a port")
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
         kill(pid, signal).expect("the server can be signalled");
     }
@@ -81,7 +81,7 @@ impl Drop for Server {
 
 /// What a test sees of a live source.
 #[derive(Debug)]
-enum Seen {
+pub(crate) enum Seen {
     Frame {
         sequence: u64,
         pts: MediaTime,
@@ -93,7 +93,7 @@ enum Seen {
 }
 
 /// A live source that is being watched.
-struct Watched<'a> {
+pub(crate) struct Watched<'a> {
     seen: Receiver<Seen>,
     clock: &'a SystemClock,
     duty: Arc<DutyControl>,
@@ -102,7 +102,7 @@ struct Watched<'a> {
 
 impl Watched<'_> {
     /// Waits for something, and returns what the wanted function made of it and after how many seconds.
-    fn wait<T>(&self, what: &str, limit_s: f64, mut wanted: impl FnMut(&Seen) -> Option<T>) -> (T, f64) {
+    pub(crate) fn wait<T>(&self, what: &str, limit_s: f64, mut wanted: impl FnMut(&Seen) -> Option<T>) -> (T, f64) {
         let start = self.clock.monotonic();
         loop {
             let passed_s = self.clock.monotonic().since(start).as_secs_f64();
@@ -120,7 +120,7 @@ impl Watched<'_> {
     }
 
     /// Waits for the next frame and returns its number, time and width, and after how many seconds it came.
-    fn frame(&self, limit_s: f64) -> ((u64, MediaTime, u32), f64) {
+    pub(crate) fn frame(&self, limit_s: f64) -> ((u64, MediaTime, u32), f64) {
         self.wait("a frame", limit_s, |seen| match seen {
             Seen::Frame {
                 sequence, pts, width, ..
@@ -129,7 +129,7 @@ impl Watched<'_> {
         })
     }
 
-    fn state(&self, state: SourceState, limit_s: f64) -> (Option<IngestErrorKind>, f64) {
+    pub(crate) fn state(&self, state: SourceState, limit_s: f64) -> (Option<IngestErrorKind>, f64) {
         self.wait(state.name(), limit_s, |seen| match seen {
             Seen::State(found, reason) if *found == state => Some(*reason),
             _ => None,
@@ -143,7 +143,7 @@ impl Watched<'_> {
 }
 
 /// Watches a live source on a thread of its own while the test's body runs.
-fn watch(spec: SourceSpec, duty: Duty, body: impl FnOnce(&Watched<'_>)) -> IngestSnapshot {
+pub(crate) fn watch(spec: SourceSpec, duty: Duty, body: impl FnOnce(&Watched<'_>)) -> IngestSnapshot {
     let clock = Arc::new(SystemClock::new());
     let opener = GstOpener::new(clock.clone()).expect("GStreamer loads");
     let stats = IngestStats::default();
@@ -196,7 +196,7 @@ fn watch(spec: SourceSpec, duty: Duty, body: impl FnOnce(&Watched<'_>)) -> Inges
     stats.snapshot()
 }
 
-fn camera(address: &str) -> SourceSpec {
+pub(crate) fn camera(address: &str) -> SourceSpec {
     let (location, credentials) = Location::parse(address).expect("the address is good");
     SourceSpec {
         credentials,

@@ -25,5 +25,9 @@ mod models;
 mod reading;
 mod servers;
 #[cfg(feature = "video")]
+mod service;
+#[cfg(feature = "video")]
 mod simulator;
 mod telemetry;
+#[cfg(feature = "video")]
+mod transports;

@@ -10,7 +10,8 @@ use crate::flow::incident::State;
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Filter {
-    /// Types of events, in full or with `*`: `incident.*`, `source.blind`.
+    /// Types of events, in full or with `*`: `incident.*`, `source.blind`. An empty list is every type but
+    /// `source.duty`, which comes with every hint and is told to who names it.
     pub events: Vec<EventPattern>,
     /// States of the incident.
     pub states: Vec<State>,
@@ -97,13 +98,14 @@ impl Filter {
     /// Returns whether a sink with this filter is told about an event.
     #[must_use]
     pub fn passes(&self, event: &Event) -> bool {
-        let any = self.events.is_empty();
-        if !any
-            && !self
-                .events
+        let is_wanted = if self.events.is_empty() {
+            event.kind != EventType::SourceDuty
+        } else {
+            self.events
                 .iter()
                 .any(|pattern| pattern.fitting.contains(&event.kind))
-        {
+        };
+        if !is_wanted {
             return false;
         }
         let Some(feature) = event.incident() else {
@@ -140,6 +142,15 @@ mod tests {
     fn an_empty_filter_tells_everything() {
         assert!(Filter::default().passes(&samples::confirmed()));
         assert!(Filter::default().passes(&samples::blind_source()));
+    }
+
+    #[test]
+    fn a_move_of_duty_is_told_to_who_names_it() {
+        let moved = samples::duty_move();
+        assert!(!Filter::default().passes(&moved));
+        assert!(!filter("events = ['incident.*']").passes(&moved));
+        assert!(filter("events = ['source.duty']").passes(&moved));
+        assert!(filter("events = ['source.*']").passes(&moved));
     }
 
     #[test]

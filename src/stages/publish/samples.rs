@@ -12,7 +12,7 @@ use crate::flow::incident::{
 use crate::flow::pose::{Height, HeightDatum, Wgs84};
 use crate::flow::position::{Bearing, Ellipse, Method, Position};
 use crate::flow::report::{Evidence, EvidenceKind, ModelTag};
-use crate::flow::source::{Liveness, Mount, SourceId, SourceState};
+use crate::flow::source::{Duty, Liveness, Mount, SourceId, SourceState};
 use crate::flow::time::{CaptureClock, CaptureTime};
 
 /// Returns when the sample fire was confirmed.
@@ -208,10 +208,30 @@ pub fn blind_source() -> Event {
         state: SourceState::Blind,
         since: now(),
         detail: None,
+        duty: None,
     };
     EventMaker::new("urn:emberwatch:test", None)
         .source(Uuid::from_u128(5), status)
         .expect("the sample state should be one that is told")
+}
+
+/// Returns the event of a camera that is watched harder than before.
+///
+/// # Panics
+///
+/// Never: a move of duty is told.
+#[must_use]
+pub fn duty_move() -> Event {
+    let status = SourceStatus {
+        source: SourceId::new("tower-1"),
+        state: SourceState::Live,
+        since: now(),
+        detail: None,
+        duty: Some(Duty::Alarm),
+    };
+    EventMaker::new("urn:emberwatch:test", None)
+        .source(Uuid::from_u128(6), status)
+        .expect("a move of duty should be told")
 }
 
 /// Lends the properties of an event about an incident, to change them; nothing for an event about a source.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::filter::short_name;
 use crate::flow::detection::Class;
 use crate::flow::event::{Event, EventPayload, IncidentFeature};
-use crate::flow::source::SourceState;
+use crate::flow::source::{Duty, SourceState};
 
 /// Our status topic while we are connected.
 pub(crate) const ONLINE: &str = "online";
@@ -136,9 +136,11 @@ pub fn place(feature: &IncidentFeature, language: Language) -> String {
 #[must_use]
 pub fn headline(event: &Event, language: Language) -> String {
     match &event.data {
-        EventPayload::Source(status) => match language {
-            Language::Zh => format!("设备 {} {}", status.source, source_state_zh(status.state)),
-            Language::En => format!("Camera {} is {}", status.source, status.state),
+        EventPayload::Source(status) => match (status.duty, language) {
+            (Some(duty), Language::Zh) => format!("设备 {} 转为{}", status.source, duty_zh(duty)),
+            (Some(duty), Language::En) => format!("Camera {} is on {duty} duty", status.source),
+            (None, Language::Zh) => format!("设备 {} {}", status.source, source_state_zh(status.state)),
+            (None, Language::En) => format!("Camera {} is {}", status.source, status.state),
         },
         EventPayload::Incident(feature) => {
             let told = &feature.properties;
@@ -170,6 +172,14 @@ pub const fn class_zh(class: Class) -> &'static str {
     match class {
         Class::Flame => "明火",
         Class::Smoke => "烟雾",
+    }
+}
+
+const fn duty_zh(duty: Duty) -> &'static str {
+    match duty {
+        Duty::Patrol => "巡查",
+        Duty::Watch => "值守",
+        Duty::Alarm => "告警",
     }
 }
 
@@ -220,6 +230,10 @@ mod tests {
         assert_eq!(
             headline(&samples::blind_source(), Language::Zh),
             "设备 tower-1 无画面"
+        );
+        assert_eq!(
+            headline(&samples::duty_move(), Language::Zh),
+            "设备 tower-1 转为告警"
         );
     }
 
