@@ -138,6 +138,13 @@ pub fn render(shared: &Shared) -> String {
     }
     head(
         &mut text,
+        "emberwatch_admission_step",
+        "gauge",
+        "how much gives way because the machine is full: 0 nothing, 1 to 3 patrol, 4 to 6 watch too",
+    );
+    let _written = writeln!(text, "emberwatch_admission_step {}", shared.thinning.step());
+    head(
+        &mut text,
         "emberwatch_stage_cpu_seconds_total",
         "counter",
         "CPU time of each stage's thread",

@@ -89,6 +89,9 @@ struct Findings {
     cases: Option<Cases>,
 }
 
+/// Key frames further apart than this are no screening: all frames are read instead.
+const SCREENING_BOUND: Duration = Duration::from_secs(30);
+
 impl Analyst<'_> {
     /// Analyses one recording and writes what was found; `progress` is told media seconds and frames.
     pub fn analyse(
@@ -260,8 +263,8 @@ impl Analyst<'_> {
         let id = SourceId::new(path.display().to_string());
         let mut spec = SourceSpec::recorded(id, Location::File(PathBuf::from(path)));
         spec.decoder_threads = self.settings.decoder_threads;
-        // A recording is screened by whatever key frames it has.
-        spec.key_frame_bound = Duration::from_hours(24);
+        // Screening accepts key frames further apart than a live camera may have them, but not any distance.
+        spec.key_frame_bound = SCREENING_BOUND;
         let plan = SourcePlan {
             spec: Arc::new(spec),
             mount: self.settings.mount,
@@ -271,6 +274,7 @@ impl Analyst<'_> {
             verify: self.settings.verify,
             masks: self.settings.masks.clone(),
             window,
+            thinning: Arc::default(),
         };
         let board = Board::default();
         let mut crew = Crew::new(board.clone(), self.stop.clone());

@@ -281,6 +281,8 @@ fn live_plan(
             verify,
             masks: source.masks(),
             window: None,
+            // The service puts its own in this place.
+            thinning: Arc::default(),
         },
         locate: Arc::new(locate),
         clips: file.evidence.clips.then(|| ClipLimits {

@@ -19,6 +19,8 @@ pub mod runner;
 
 pub mod stats;
 
+pub mod admission;
+
 pub mod inference;
 
 pub mod source;

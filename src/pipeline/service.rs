@@ -8,11 +8,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{error, info, warn};
 
+use super::admission::{Admission, AdmissionSettings, Strain, Thinning};
 use super::exit::{Ending, Exit, root_cause};
 use super::inference::{Inference, InferenceSettings};
 use super::keeper::FolderKeeper;
 use super::link::{LinkReceiver, LinkSender, Received, link};
-use super::runner::Crew;
+use super::runner::{Crew, process_cpu};
 use super::source::{self, Notice, Outlets, SourceGauges, SourcePlan};
 use super::stats::Board;
 use super::stop::Stop;
@@ -21,6 +22,7 @@ use crate::clock::Clock;
 use crate::flow::event::{EventMaker, SourceStatus};
 use crate::flow::report::TrackReport;
 use crate::flow::source::{Duty, Liveness, SourceId, SourceState};
+use crate::flow::time::MonotonicTime;
 use crate::flow::track::{Decision, JudgedFrame};
 use crate::stages::evidence::ring::{ClipLimits, ClipRing};
 use crate::stages::incident::{Ids, IncidentDesk};
@@ -38,6 +40,8 @@ const NOTICES: usize = 256;
 const TICK: Duration = Duration::from_secs(1);
 /// A source whose stage broke is started again after so long.
 const REBUILD_AFTER: Duration = Duration::from_secs(5);
+/// How often the machine's strain is measured.
+const MEASURE_EVERY: Duration = Duration::from_secs(2);
 /// A hint, as a share of the alarm threshold.
 const HINT_SHARE: f32 = 0.5;
 
@@ -81,6 +85,8 @@ pub struct Shared {
     pub board: Board,
     views: Arc<Mutex<BTreeMap<SourceId, SourceView>>>,
     clock: Arc<dyn Clock>,
+    /// What gives way when the machine is full.
+    pub thinning: Arc<Thinning>,
 }
 
 impl Shared {
@@ -105,7 +111,7 @@ impl Shared {
 struct Running {
     plan: LivePlan,
     crew: Crew,
-    again_at: Option<crate::flow::time::MonotonicTime>,
+    again_at: Option<MonotonicTime>,
 }
 
 /// The running service.
@@ -119,6 +125,17 @@ pub struct Service {
     sources: BTreeMap<SourceId, Running>,
     reports: Option<LinkSender<TrackReport>>,
     notices: Option<LinkSender<Notice>>,
+    admission: Admission,
+    measured: Measured,
+}
+
+/// What the last measurement of the machine's strain saw.
+#[derive(Clone, Copy, Debug, Default)]
+struct Measured {
+    at: MonotonicTime,
+    cpu: Duration,
+    passed: u64,
+    stale: u64,
 }
 
 /// What could not be started.
@@ -161,6 +178,7 @@ impl Service {
             board: Board::default(),
             views: Arc::default(),
             clock: Arc::clone(clock),
+            thinning: Arc::default(),
         };
         let mut crew = Crew::new(shared.board.clone(), Stop::new());
         let (reports, to_incident) = link("incident", REPORTS, Arc::clone(clock));
@@ -189,6 +207,8 @@ impl Service {
             sources: BTreeMap::new(),
             reports: Some(reports),
             notices: Some(notices),
+            admission: Admission::new(AdmissionSettings::default()),
+            measured: Measured::default(),
         })
     }
 
@@ -199,7 +219,8 @@ impl Service {
     }
 
     /// Starts a source. One of the same name is stopped first; the others go on untouched.
-    pub fn add(&mut self, plan: LivePlan) -> Result<(), ServiceError> {
+    pub fn add(&mut self, mut plan: LivePlan) -> Result<(), ServiceError> {
+        plan.source.thinning = Arc::clone(&self.shared.thinning);
         let id = plan.source.id().clone();
         self.remove(&id);
         let crew = self.start_source(&plan)?;
@@ -350,6 +371,7 @@ impl Service {
             return Some("a shared stage has ended".to_owned());
         }
         let now = self.clock.monotonic();
+        self.admit(now);
         let broken: Vec<SourceId> = self
             .sources
             .iter()
@@ -405,6 +427,44 @@ impl Service {
             && self.sources.values().all(|running| {
                 running.plan.source.spec.liveness == Liveness::Recorded && running.crew.has_ended()
             })
+    }
+
+    /// Measures the machine's strain every other second, slows what may be slowed, and tells of it.
+    fn admit(&mut self, now: MonotonicTime) {
+        let passed_s = now.since(self.measured.at).as_secs_f64();
+        if passed_s < MEASURE_EVERY.as_secs_f64() {
+            return;
+        }
+        let views = self.shared.views();
+        let sum = |count: fn(&SourceView) -> u64| views.values().map(count).sum::<u64>();
+        let measured = Measured {
+            at: now,
+            cpu: process_cpu(),
+            passed: sum(|view| view.gauges.frames.passed()),
+            stale: sum(|view| view.gauges.frames.stale()),
+        };
+        let before = std::mem::replace(&mut self.measured, measured);
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let stale = measured.stale.saturating_sub(before.stale);
+        let looks = stale + measured.passed.saturating_sub(before.passed);
+        let strain = Strain {
+            cores: measured.cpu.saturating_sub(before.cpu).as_secs_f64() / (passed_s * cores as f64),
+            late: stale as f64 / looks.max(1) as f64,
+        };
+        let Some(step) = self.admission.follow(strain, now) else {
+            return;
+        };
+        self.shared.thinning.set(step);
+        let one_of = |duty| self.shared.thinning.one_of(duty);
+        let (cores, late) = (strain.cores, strain.late);
+        warn!(step, cores, late, patrol = one_of(Duty::Patrol), watch = one_of(Duty::Watch),
+            "the machine is full or has room again: one of so many looks is taken");
+        for (id, view) in &views {
+            let duty = view.gauges.duty.effective();
+            if let Some(notices) = self.notices.as_ref().filter(|_| duty != Duty::Alarm) {
+                let _leaving = notices.send(Notice::Thinned(id.clone(), duty, one_of(duty)));
+            }
+        }
     }
 
     /// Drains: sources stop reading, what is on its way is finished, and every thread is joined.
@@ -488,6 +548,16 @@ fn tell_news(news: &LinkReceiver<Notice>, shared: &Shared, desk: &IncidentDesk, 
                     since: now,
                     detail: None,
                     duty: Some(level),
+                });
+            }
+            Notice::Thinned(id, duty, one_of) => {
+                let state = shared.views().get(&id).map_or(SourceState::Live, |view| view.state);
+                tell(SourceStatus {
+                    source: id,
+                    state,
+                    since: now,
+                    detail: Some(format!("one of {one_of} looks is taken")),
+                    duty: Some(duty),
                 });
             }
             Notice::Decoder(id, decoder) => {

@@ -21,6 +21,7 @@ use crate::stages::verify::Verifier;
 use crate::stages::verify::mask::Mask;
 use crate::stages::verify::rules::VerifySettings;
 
+use super::admission::Thinning;
 use super::exit::Exit;
 use super::inference::Inference;
 use super::link::{LinkSender, link};
@@ -49,6 +50,8 @@ pub struct SourcePlan {
     pub masks: Vec<Mask>,
     /// Which part of a recording is wanted; none is all of it.
     pub window: Option<MediaWindow>,
+    /// What its looks obey when the machine is full.
+    pub thinning: Arc<Thinning>,
 }
 
 impl SourcePlan {
@@ -68,6 +71,8 @@ pub enum Notice {
     Decoder(SourceId, String),
     /// It is watched at this level from now on.
     Duty(SourceId, Duty),
+    /// At this level, one of so many looks is taken: the machine is full, or has room again.
+    Thinned(SourceId, Duty, u32),
     /// Patrol fell back to watch (true) or returned (false): key frames are too far apart.
     FallsBack(SourceId, bool),
     /// A recording ended, or could not be read.
@@ -238,7 +243,8 @@ pub fn start(
         plan.spec.liveness,
         plan.spec.max_staleness,
         Arc::clone(clock),
-    );
+    )
+    .thinned_by(Arc::clone(&plan.thinning));
     let gauges = SourceGauges {
         frames: sampler.counts(),
         ..gauges

@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::flow::frame::{Frame, Gap};
 use crate::flow::source::{Duty, Liveness};
 use crate::flow::time::MediaTime;
+use crate::pipeline::admission::Thinning;
 use crate::pipeline::stage::{Emit, Stage, StageError};
 
 /// How many frames a second a duty level looks at.
@@ -88,6 +89,9 @@ pub struct Sampler {
     gap: Gap,
     next: Option<(Duty, MediaTime)>,
     last: MediaTime,
+    thinning: Arc<Thinning>,
+    /// How many looks were due since the last one that was taken.
+    due: u32,
 }
 
 impl Sampler {
@@ -101,7 +105,26 @@ impl Sampler {
             gap: Gap::default(),
             next: None,
             last: MediaTime::ZERO,
+            thinning: Arc::default(),
+            due: 0,
         }
+    }
+
+    /// Obeys what gives way when the machine is full.
+    #[must_use]
+    pub fn thinned_by(mut self, thinning: Arc<Thinning>) -> Self {
+        self.thinning = thinning;
+        self
+    }
+
+    /// Returns whether this look, which is due, is the one of so many that a full machine can afford.
+    fn is_afforded(&mut self, duty: Duty) -> bool {
+        self.due += 1;
+        let is_taken = self.due >= self.thinning.one_of(duty);
+        if is_taken {
+            self.due = 0;
+        }
+        is_taken
     }
 
     /// Returns the counters, which go on counting.
@@ -143,7 +166,7 @@ impl Stage for Sampler {
             .overtaken
             .fetch_add(u64::from(frame.meta.gap.overtaken), Ordering::Relaxed);
         self.gap.add(frame.meta.gap);
-        if !self.is_due(frame.meta.duty, frame.meta.pts) {
+        if !self.is_due(frame.meta.duty, frame.meta.pts) || !self.is_afforded(frame.meta.duty) {
             self.gap.skipped += 1;
             self.counts.skipped.fetch_add(1, Ordering::Relaxed);
             return Ok(());
@@ -218,6 +241,21 @@ mod tests {
 
     fn clock() -> Arc<SimulatedClock> {
         Arc::new(SimulatedClock::new(jiff::Timestamp::UNIX_EPOCH))
+    }
+
+    #[test]
+    fn a_full_machine_takes_every_second_key_frame_of_patrol_and_every_frame_of_an_alarm() {
+        let clock = clock();
+        let thinning = Arc::new(Thinning::default());
+        thinning.set(1);
+        let mut sampler = Sampler::new(rates(5.0), Liveness::Live, Duration::from_millis(500), clock.clone())
+            .thinned_by(Arc::clone(&thinning));
+        let key_frames = (0..10).map(|number| frame(number, number as f64 * 2.0, Duty::Patrol, &clock));
+        let taken = pass(&mut sampler, key_frames);
+        assert_eq!(taken.len(), 5);
+        assert!(taken.iter().all(|frame| frame.meta.gap.skipped == 1));
+        let alarm = (10..20).map(|number| frame(number, number as f64 * 2.0, Duty::Alarm, &clock));
+        assert_eq!(pass(&mut sampler, alarm).len(), 10);
     }
 
     #[test]

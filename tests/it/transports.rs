@@ -92,9 +92,31 @@ fn srt_gives_frames() {
 #[test]
 fn rtmp_gives_frames() {
     let scratch = tempfile::tempdir().unwrap();
+    let module = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
+    if !Path::new(module).exists() {
+        println!("skipped: nginx with its RTMP module is not installed (libnginx-mod-rtmp)");
+        return;
+    }
     let Some(clip) = clip(scratch.path(), "a.mp4") else { return };
-    let address = format!("rtmp://127.0.0.1:{}/live/drone", free_port());
-    let _sender = Sender::ffmpeg(&clip, &["-f", "flv", "-listen", "1", &address]);
+    let (port, folder) = (free_port(), scratch.path());
+    let settings = folder.join("nginx.conf");
+    let text = format!(
+        "load_module {module};\ndaemon off;\nmaster_process off;\npid {0}/nginx.pid;\nerror_log {0}/error.log;\n\
+         events {{}}\nrtmp {{ server {{ listen 127.0.0.1:{port}; application live {{ live on; }} }} }}\n",
+        folder.display()
+    );
+    std::fs::write(&settings, text).unwrap();
+    let _server = Sender::start(
+        "nginx",
+        &["-c", settings.to_str().unwrap(), "-p", folder.to_str().unwrap()],
+    );
+    let address = format!("rtmp://127.0.0.1:{port}/live/drone");
+    // The sender finds the server once it listens.
+    let push = format!(
+        "until ffmpeg -nostdin -loglevel quiet -re -stream_loop -1 -i '{}' -c copy -f flv {address}; do sleep 0.2; done",
+        clip.display()
+    );
+    let _sender = Sender::start("sh", &["-c", &push]);
     gives_frames(&address);
 }
 

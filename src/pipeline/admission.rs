@@ -1,0 +1,178 @@
+//! What gives way when all sources together cost more than the machine has.
+//!
+//! The measure is the machine itself: the share of its cores that the program uses, and the share of looks that came too
+//! late. Patrol gives way first (every second, fourth, eighth key frame is looked at), then watch; a source on alarm is
+//! never slowed. What was taken is given back one step at a time once there is room.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::flow::source::Duty;
+use crate::flow::time::MonotonicTime;
+
+/// When the machine counts as too small, and as large enough again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdmissionSettings {
+    /// Share of all cores (0 to 1) at which the machine is full.
+    pub full: f64,
+    /// Share of looks (0 to 1) that may come too late.
+    pub late: f64,
+    /// Share of all cores below which there is room again.
+    pub room: f64,
+    /// For how long it must be full before something gives way.
+    pub patience: Duration,
+    /// For how long there must be room before something is given back.
+    pub caution: Duration,
+}
+
+impl Default for AdmissionSettings {
+    fn default() -> Self {
+        Self {
+            full: 0.95,
+            late: 0.05,
+            room: 0.7,
+            patience: Duration::from_secs(6),
+            caution: Duration::from_secs(30),
+        }
+    }
+}
+
+/// One measurement.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Strain {
+    /// Share of all cores that the program used since the last measurement, 0 to 1.
+    pub cores: f64,
+    /// Share of looks that came too late since then, 0 to 1.
+    pub late: f64,
+}
+
+/// How much has given way: 0 nothing, 1 to 3 patrol by twos, 4 to 6 watch as well.
+pub const STEPS: u32 = 6;
+
+/// Decides what gives way.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    settings: AdmissionSettings,
+    step: u32,
+    full_since: Option<MonotonicTime>,
+    room_since: Option<MonotonicTime>,
+}
+
+impl Admission {
+    /// Begins with nothing slowed.
+    #[must_use]
+    pub const fn new(settings: AdmissionSettings) -> Self {
+        Self {
+            settings,
+            step: 0,
+            full_since: None,
+            room_since: None,
+        }
+    }
+
+    /// Takes in a measurement; returns the new step when it changes.
+    pub fn follow(&mut self, strain: Strain, now: MonotonicTime) -> Option<u32> {
+        let is_full = strain.cores >= self.settings.full || strain.late > self.settings.late;
+        let has_room = strain.cores <= self.settings.room && strain.late <= self.settings.late;
+        self.full_since = is_full.then(|| self.full_since.unwrap_or(now));
+        self.room_since = has_room.then(|| self.room_since.unwrap_or(now));
+        let lasts = |since: Option<MonotonicTime>, long: Duration| {
+            since.is_some_and(|since| now.since(since) >= long)
+        };
+        if lasts(self.full_since, self.settings.patience) && self.step < STEPS {
+            self.step += 1;
+            self.full_since = Some(now);
+            return Some(self.step);
+        }
+        if lasts(self.room_since, self.settings.caution) && self.step > 0 {
+            self.step -= 1;
+            self.room_since = Some(now);
+            return Some(self.step);
+        }
+        None
+    }
+}
+
+/// What all samplers of a service obey: of how many looks one is taken.
+#[derive(Debug, Default)]
+pub struct Thinning {
+    step: AtomicU32,
+}
+
+impl Thinning {
+    /// Sets the step, 0 to [`STEPS`].
+    pub fn set(&self, step: u32) {
+        self.step.store(step.min(STEPS), Ordering::Relaxed);
+    }
+
+    /// Returns the step.
+    #[must_use]
+    pub fn step(&self) -> u32 {
+        self.step.load(Ordering::Relaxed)
+    }
+
+    /// Returns of how many looks at a duty level one is taken: 1, 2, 4 or 8, and always 1 on alarm.
+    #[must_use]
+    pub fn one_of(&self, duty: Duty) -> u32 {
+        let halvings = match duty {
+            Duty::Patrol => self.step().min(3),
+            Duty::Watch => self.step().saturating_sub(3),
+            Duty::Alarm => 0,
+        };
+        1 << halvings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> MonotonicTime {
+        MonotonicTime::from_origin(Duration::from_secs(seconds))
+    }
+
+    fn follow(admission: &mut Admission, seconds: std::ops::Range<u64>, cores: f64, late: f64) -> Vec<u32> {
+        seconds
+            .step_by(2)
+            .filter_map(|second| admission.follow(Strain { cores, late }, at(second)))
+            .collect()
+    }
+
+    #[test]
+    fn patrol_gives_way_before_watch_and_alarm_never() {
+        let thinning = Thinning::default();
+        let mut seen = Vec::new();
+        for step in 0..=STEPS {
+            thinning.set(step);
+            seen.push(Duty::ALL.map(|duty| thinning.one_of(duty)));
+        }
+        assert_eq!(
+            seen,
+            [[1, 1, 1], [2, 1, 1], [4, 1, 1], [8, 1, 1], [8, 2, 1], [8, 4, 1], [8, 8, 1]]
+        );
+    }
+
+    #[test]
+    fn a_full_machine_slows_step_by_step_and_a_peak_does_not() {
+        let mut admission = Admission::new(AdmissionSettings::default());
+        assert!(follow(&mut admission, 0..5, 1.0, 0.0).is_empty());
+        assert!(follow(&mut admission, 5..10, 0.8, 0.0).is_empty());
+        assert_eq!(follow(&mut admission, 10..30, 1.0, 0.0), [1, 2, 3]);
+        assert_eq!(follow(&mut admission, 30..200, 1.0, 0.0).last(), Some(&STEPS));
+    }
+
+    #[test]
+    fn looks_that_come_too_late_count_as_full_whoever_uses_the_cores() {
+        let mut admission = Admission::new(AdmissionSettings::default());
+        assert_eq!(follow(&mut admission, 0..8, 0.3, 0.2), [1]);
+    }
+
+    #[test]
+    fn what_was_taken_is_given_back_slowly() {
+        let mut admission = Admission::new(AdmissionSettings::default());
+        assert_eq!(follow(&mut admission, 0..14, 1.0, 0.0), [1, 2]);
+        // Between full and room nothing moves.
+        assert!(follow(&mut admission, 14..200, 0.85, 0.0).is_empty());
+        assert_eq!(follow(&mut admission, 200..262, 0.4, 0.0), [1, 0]);
+    }
+}
