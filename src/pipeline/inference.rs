@@ -6,7 +6,7 @@
 //!  b/preprocess ─┘ credit                        └─▶ b: back in order ─▶ b/track
 //! ```
 //!
-//! Each source may have [`IN_FLIGHT`] frames between its preprocess and its track stage; a credit that travels with
+//! Each live source may have [`IN_FLIGHT`] frames between its preprocess and its track stage; a credit that travels with
 //! the frame keeps count. The way back has room for all of them, so a slow camera never holds up the model.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::flow::detection::{BBox, DetectedFrame, Detection};
 use crate::flow::frame::{Frame, FrameMeta};
 use crate::flow::report::ModelTag;
-use crate::flow::source::Duty;
+use crate::flow::source::{Duty, Liveness};
 use crate::stages::batch::{BatchBounds, Batcher};
 use crate::stages::infer::{InferError, Model, Runtime, Session, SessionOptions};
 use crate::stages::preprocess::{Input, InputSpec, Preparer, Rect, TensorPool, tiles};
@@ -29,9 +29,11 @@ use super::runner::Crew;
 use super::stage::{Emit, Stage, StageError};
 use super::stats::Board;
 
-/// Frames of one source between preprocess and track: one in the model, one ready (each at most 12.4 MB at 4K, plus
-/// its tensor of 1.3 MB).
+/// Frames of one live source between preprocess and track: one in the model, one ready (each at most 12.4 MB at 4K, plus
+/// its tensor of 1.3 MB). More would only grow old.
 pub const IN_FLIGHT: usize = 2;
+/// Frames of a recording that wait, ready, while every session has one of its own.
+const READY: usize = 2;
 
 /// A detection at or above this score asks for a closer look in alarm.
 const SUSPICION: f32 = 0.15;
@@ -169,6 +171,7 @@ pub struct Inference {
     entry: LinkSender<Pending>,
     board: Board,
     clock: Arc<dyn Clock>,
+    sessions: usize,
 }
 
 impl Inference {
@@ -245,6 +248,7 @@ impl Inference {
             entry,
             board: board.clone(),
             clock: Arc::clone(clock),
+            sessions,
         })
     }
 
@@ -265,13 +269,19 @@ impl Inference {
         &self,
         crew: &mut Crew,
         source: &str,
+        liveness: Liveness,
         frames: LinkReceiver<Frame>,
     ) -> std::io::Result<LinkReceiver<DetectedFrame>> {
-        let (reply, replies) = link(format!("{source}/inferred"), IN_FLIGHT, Arc::clone(&self.clock));
+        let in_flight = match liveness {
+            Liveness::Live => IN_FLIGHT,
+            // One recording alone keeps every session busy.
+            Liveness::Recorded => self.sessions + READY,
+        };
+        let (reply, replies) = link(format!("{source}/inferred"), in_flight, Arc::clone(&self.clock));
         let (detected, out) = link(format!("{source}/track"), 1, Arc::clone(&self.clock));
         self.board.show(reply.stats());
         self.board.show(detected.stats());
-        let (credits, creditor) = Credits::new(IN_FLIGHT);
+        let (credits, creditor) = Credits::new(in_flight);
         crew.stage(
             format!("{source}/order"),
             Reorder::new(creditor),

@@ -231,7 +231,7 @@ pub fn start(
         ages.add(age_clock.monotonic().since(frame.meta.arrived));
         judged(frame)
     })?;
-    let to_track = inference.join(crew, id.as_str(), to_preprocess)?;
+    let to_track = inference.join(crew, id.as_str(), plan.spec.liveness, to_preprocess)?;
     crew.stage(
         name("track"),
         Tracker::new(plan.track, plan.mount),
