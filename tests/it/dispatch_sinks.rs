@@ -19,7 +19,7 @@ use super::dispatch_rig::{Rig, assert_all_in_order, environment, sink, stop};
 use super::fixtures::fixture;
 use super::servers::{Authority, Receiver, Reply, until};
 
-fn webhook(url: &str, more: &str) -> SinkConfig {
+pub(crate) fn webhook(url: &str, more: &str) -> SinkConfig {
     sink(&format!(
         "name = 'hook'
          retry = {{ first_ms = 20, longest_ms = 100 }}

@@ -9,6 +9,8 @@ mod api;
 mod architecture;
 mod configuration;
 mod dispatch_brokers;
+mod dispatch_crash;
+mod dispatch_outage;
 mod dispatch_rig;
 mod dispatch_schema;
 mod dispatch_sinks;
