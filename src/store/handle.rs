@@ -80,6 +80,19 @@ impl Store {
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
             options,
         )?;
+        // SQLite opens what may not be written for reading, without a word.
+        if connection
+            .is_readonly("main")
+            .map_err(|error| StoreError::sqlite("open the database", error))?
+        {
+            return Err(StoreError::new(
+                ErrorKind::ReadOnly,
+                format!(
+                    "cannot open the database for writing, it is read-only: {}",
+                    path.display()
+                ),
+            ));
+        }
         make_private_file(&path)?;
         let failed = |error| StoreError::sqlite("set up the database", error);
         connection
