@@ -26,7 +26,7 @@ use super::dispatch_sinks::webhook;
 use super::dispatch_store::report;
 use super::servers::{Program, Receiver, Reply, free_port, until};
 
-const ROOM: &str = "EMBERWATCH_KILL_ROOM";
+pub(crate) const ROOM: &str = "EMBERWATCH_KILL_ROOM";
 
 /// Where the killed program works: its data folder, the broker's port and the receiver's address.
 #[derive(Clone)]
@@ -57,12 +57,13 @@ impl Room {
         vec![mqtt(self.port, ""), webhook(&self.hook, "concurrency = 4")]
     }
 
+    /// Starts the webhook alone.
+    pub(crate) fn publish_to_hook(&self, store: &Store, clock: &Arc<dyn Clock>) -> Publisher {
+        start_all(store, &[webhook(&self.hook, "concurrency = 4")], clock)
+    }
+
     pub(crate) fn publish(&self, store: &Store, clock: &Arc<dyn Clock>) -> Publisher {
-        let options = PublishOptions {
-            environment: &environment,
-            seed: rand::random(),
-        };
-        start(store, &self.sinks(), clock, &options).unwrap()
+        start_all(store, &self.sinks(), clock)
     }
 
     /// Starts this test program again as `child`, which says what it does on its standard output.
@@ -70,11 +71,21 @@ impl Room {
         Command::new(std::env::current_exe().unwrap())
             .args(["--exact", child, "--nocapture"])
             .env(variable, self.text())
+            // Where memory is measured, the allocator's habit of a heap for each thread must not blur it.
+            .env("MALLOC_ARENA_MAX", "2")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap()
     }
+}
+
+fn start_all(store: &Store, sinks: &[SinkConfig], clock: &Arc<dyn Clock>) -> Publisher {
+    let options = PublishOptions {
+        environment: &environment,
+        seed: rand::random(),
+    };
+    start(store, sinks, clock, &options).unwrap()
 }
 
 pub(crate) fn open_desk(store: Store, clock: Arc<dyn Clock>) -> IncidentDesk {
@@ -214,7 +225,11 @@ fn assert_nothing_lost(store: &Store, acknowledged: &BTreeMap<IncidentId, u64>) 
         let incident = store.incident(*id).unwrap().unwrap();
         assert!(incident.revision >= *revision, "incident {id} lost a revision");
         assert_eq!(store.history(*id).unwrap().len() as u64, incident.revision);
-        assert_eq!(revisions[&id.to_string()], incident.revision, "an event of {id} is missing");
+        assert_eq!(
+            revisions[&id.to_string()],
+            incident.revision,
+            "an event of {id} is missing"
+        );
     }
     ids
 }
@@ -222,7 +237,10 @@ fn assert_nothing_lost(store: &Store, acknowledged: &BTreeMap<IncidentId, u64>) 
 pub(crate) async fn until_all_is_settled(store: &Store) {
     until("everything is delivered", async || {
         let sinks = store.sinks().unwrap();
-        assert!(sinks.iter().all(|sink| sink.disabled.is_none() && sink.dead == 0), "{sinks:?}");
+        assert!(
+            sinks.iter().all(|sink| sink.disabled.is_none() && sink.dead == 0),
+            "{sinks:?}"
+        );
         sinks.iter().all(|sink| sink.pending == 0)
     })
     .await;
@@ -272,7 +290,11 @@ async fn a_service_killed_at_random_instants_loses_nothing_and_doubles_nothing_u
     let by_broker = assert_all_in_order(&ids, &listener.events());
     let requests = receiver.requests();
     for request in &requests {
-        assert_eq!(request.header("webhook-id"), request.json()["id"], "a repeat is known by its id");
+        assert_eq!(
+            request.header("webhook-id"),
+            request.json()["id"],
+            "a repeat is known by its id"
+        );
     }
     let bodies: Vec<serde_json::Value> = requests.iter().map(|request| request.json()).collect();
     let by_hook = assert_all_in_order(&ids, &bodies);

@@ -10,6 +10,7 @@ mod architecture;
 mod configuration;
 mod dispatch_brokers;
 mod dispatch_crash;
+mod dispatch_damage;
 mod dispatch_outage;
 mod dispatch_rig;
 mod dispatch_schema;
