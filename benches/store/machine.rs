@@ -1,7 +1,7 @@
 //! Which machine a figure was measured on.
 
 /// Returns the processor's name and how many cores this program may use.
-pub fn machine() -> String {
+pub(crate) fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let name = std::fs::read_to_string("/proc/cpuinfo")
         .ok()

@@ -279,7 +279,7 @@ fn keep_retention(
                     );
                 }
                 Err(why) => {
-                    error!(%why, hint = why.hint(), "retention could not be enforced: it is tried again")
+                    error!(%why, hint = why.hint(), "retention could not be enforced: it is tried again");
                 }
             }
             if stop.wait_for(RETENTION_LOOK) {

@@ -24,7 +24,7 @@ use super::dispatch_brokers::{Listener, mqtt};
 use super::dispatch_rig::{assert_all_in_order, environment, stop};
 use super::dispatch_sinks::webhook;
 use super::dispatch_store::report;
-use super::servers::{Program, Receiver, Reply, free_port, until};
+use super::servers::{Program, Receiver, Reply, Request, free_port, until};
 
 pub(crate) const ROOM: &str = "EMBERWATCH_KILL_ROOM";
 
@@ -296,7 +296,7 @@ async fn a_service_killed_at_random_instants_loses_nothing_and_doubles_nothing_u
             "a repeat is known by its id"
         );
     }
-    let bodies: Vec<serde_json::Value> = requests.iter().map(|request| request.json()).collect();
+    let bodies: Vec<serde_json::Value> = requests.iter().map(Request::json).collect();
     let by_hook = assert_all_in_order(&ids, &bodies);
     println!(
         "killed {runs} times: {} incidents, {} acknowledged changes, 0 lost; {} events, 0 missing at the broker and \

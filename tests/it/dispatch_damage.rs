@@ -16,7 +16,7 @@ use emberwatch::store::{ErrorKind, Store, StoreOptions};
 use super::dispatch_crash::{ROOM, Room, open_desk, say, until_all_is_settled};
 use super::dispatch_rig::{assert_all_in_order, stop};
 use super::dispatch_store::report;
-use super::servers::{Receiver, Reply};
+use super::servers::{Receiver, Reply, Request};
 
 const DISK: &str = "EMBERWATCH_DISK_ROOM";
 
@@ -176,7 +176,7 @@ async fn a_full_disk_and_a_read_only_one_stop_neither_detection_nor_what_was_ack
     }
     println!("{said}");
     assert!(output.status.success());
-    let bodies: Vec<serde_json::Value> = receiver.requests().iter().map(|request| request.json()).collect();
+    let bodies: Vec<serde_json::Value> = receiver.requests().iter().map(Request::json).collect();
     let ids: Vec<String> = bodies
         .iter()
         .map(|body| body["id"].as_str().unwrap().to_owned())
@@ -229,7 +229,7 @@ async fn a_lock_that_another_program_holds_delays_and_loses_nothing() {
         })
         .collect();
     assert_eq!(sent.len(), 3);
-    let bodies: Vec<serde_json::Value> = receiver.requests().iter().map(|request| request.json()).collect();
+    let bodies: Vec<serde_json::Value> = receiver.requests().iter().map(Request::json).collect();
     assert_all_in_order(&sent, &bodies);
     assert!(stop(publisher).await);
 }

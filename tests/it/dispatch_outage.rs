@@ -16,7 +16,7 @@ use super::dispatch_brokers::Listener;
 use super::dispatch_crash::{Room, next_action, open_desk, say};
 use super::dispatch_rig::assert_all_in_order;
 use super::dispatch_store::report;
-use super::servers::{Program, Receiver, Reply, forward, free_port, until};
+use super::servers::{Program, Receiver, Reply, Request, forward, free_port, until};
 
 const ROOM: &str = "EMBERWATCH_OUTAGE_ROOM";
 const HOUR_S: u64 = 3600;
@@ -253,7 +253,7 @@ async fn an_hour_without_broker_and_webhook_is_made_up_for_in_order_with_flat_me
     })
     .await;
     let by_broker = assert_all_in_order(&ids, &listener.events());
-    let bodies: Vec<serde_json::Value> = receiver.requests().iter().map(|request| request.json()).collect();
+    let bodies: Vec<serde_json::Value> = receiver.requests().iter().map(Request::json).collect();
     let by_hook = assert_all_in_order(&ids, &bodies);
     println!(
         "an hour's outage: {} events, all delivered in order to broker and webhook; repeats {by_broker} and {by_hook}",
