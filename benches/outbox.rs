@@ -6,6 +6,9 @@
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 #![expect(clippy::disallowed_methods, reason = "a bench measures the machine's time")]
 
+#[path = "store/machine.rs"]
+mod machine;
+
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -101,10 +104,7 @@ fn main() {
             .commit(&changes, clock.wall())
             .expect("the changes should be written");
     }
-    println!(
-        "cores: {}",
-        std::thread::available_parallelism().map_or(0, usize::from)
-    );
+    println!("machine: {}", machine::machine());
     println!(
         "outbox filled: {EVENTS} events in {:.2} s",
         filling.elapsed().as_secs_f64()

@@ -2,6 +2,7 @@
 //!
 //! `cargo bench --bench store`
 
+#![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 #![expect(
     clippy::unwrap_used,
     reason = "criterion makes the functions; a bench that cannot go on stops"
@@ -18,6 +19,9 @@ use jiff::{SignedDuration, Timestamp};
 #[path = "store/fill.rs"]
 mod fill;
 
+#[path = "store/machine.rs"]
+mod machine;
+
 const INCIDENTS: u64 = 100_000;
 
 fn filled(folder: &Path) -> (Store, Timestamp) {
@@ -28,6 +32,7 @@ fn filled(folder: &Path) -> (Store, Timestamp) {
 }
 
 fn large_store(criterion: &mut Criterion) {
+    println!("machine: {}", machine::machine());
     let folder = tempfile::tempdir().unwrap();
     let (store, start) = filled(folder.path());
     let filter = IncidentFilter {

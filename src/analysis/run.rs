@@ -43,6 +43,8 @@ pub struct AnalysisSettings {
     pub verify: VerifySettings,
     /// Where nothing is reported.
     pub masks: Vec<Mask>,
+    /// Which parts of the picture nobody may see.
+    pub privacy: Vec<crate::stages::blank::Blank>,
     /// Threads of the decoder.
     pub decoder_threads: u32,
 }
@@ -227,6 +229,10 @@ impl Analyst<'_> {
                 self.stop.wait_for(wait)
             }
         };
+        if !self.settings.privacy.is_empty() {
+            // Encoded video cannot be blanked.
+            return;
+        }
         let mut last = None;
         for (name, alarm) in &cases.clips {
             let limits = ClipLimits::default();
@@ -273,6 +279,7 @@ impl Analyst<'_> {
             track: TrackSettings::default(),
             verify: self.settings.verify,
             masks: self.settings.masks.clone(),
+            privacy: self.settings.privacy.clone(),
             window,
             thinning: Arc::default(),
         };

@@ -244,6 +244,7 @@ pub fn run(args: &AnalyzeArgs) -> anyhow::Result<ExitCode> {
             rates: Rates { watch, alarm },
             verify,
             masks: Vec::new(),
+            privacy: Vec::new(),
             decoder_threads: u32::try_from(machine::cores()).unwrap_or(1).min(4),
         },
     };
@@ -252,6 +253,11 @@ pub fn run(args: &AnalyzeArgs) -> anyhow::Result<ExitCode> {
             .source
             .iter()
             .flat_map(crate::config::file::SourceSection::masks)
+            .collect();
+        analyst.settings.privacy = file
+            .source
+            .iter()
+            .flat_map(crate::config::file::SourceSection::privacy)
             .collect();
     }
 

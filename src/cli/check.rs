@@ -77,6 +77,9 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     for sink in &file.sink {
         println!("sink      {:<20} {}", sink.name, sink.to.kind());
     }
+    if let Some(way_back) = &file.way_back {
+        println!("way back  {:<20} mqtt {}", way_back.name, way_back.host);
+    }
     for source in &file.source {
         let rates = source.rates();
         println!(

@@ -16,16 +16,20 @@ use super::machine;
 use crate::analysis::cases::poses_of;
 use crate::clock::{Clock, SystemClock};
 use crate::config::file::{PipelineFile, SourceSection};
+use crate::config::secret::process_environment;
 use crate::config::{load, plan};
-use crate::console::{self, Console, Hooks};
+use crate::console::{self, Console, Hooks, WayBack};
 use crate::flow::pose::PoseProvider;
 use crate::flow::source::SourceId;
 use crate::geo::{Assumptions, SensorCrop, Terrain};
 use crate::metrics;
 use crate::models::catalogue::Catalogue;
+use crate::pipeline::exit::Exit;
 use crate::pipeline::inference::InferenceSettings;
+use crate::pipeline::runner::Crew;
 use crate::pipeline::service::{LivePlan, Service, Shared, readiness};
 use crate::pipeline::source::SourcePlan;
+use crate::pipeline::stats::Board;
 use crate::pipeline::stop::Stop;
 use crate::stages::batch::BatchBounds;
 use crate::stages::evidence::ring::ClipLimits;
@@ -35,7 +39,7 @@ use crate::stages::ingest::{GstOpener, Opener};
 use crate::stages::locate::{CameraChoice, LocateSettings};
 use crate::stages::publish::{self, PublishOptions, Publisher};
 use crate::stages::track::TrackSettings;
-use crate::store::Store;
+use crate::store::{RetentionPolicy, RetentionRounds, Store};
 
 /// Runs the service until it is told to leave.
 ///
@@ -54,6 +58,8 @@ pub struct RunArgs {
     pub for_seconds: Option<f64>,
 }
 
+/// How often it is looked whether a round of retention is due.
+const RETENTION_LOOK: Duration = Duration::from_mins(5);
 /// How long sinks may take to deliver what is left.
 const LAST_DELIVERIES: Duration = Duration::from_secs(5);
 
@@ -63,6 +69,9 @@ pub(crate) struct Running {
     model: Model,
     publisher: Publisher,
     console: Console,
+    way_back: Option<WayBack>,
+    /// What goes on beside the pipeline and may end without ending it.
+    housekeeping: Crew,
     desk: IncidentDesk,
     path: PathBuf,
     file: PipelineFile,
@@ -131,11 +140,21 @@ impl Running {
             },
         };
         let console = console::start(&file.console, desk.clone(), Arc::clone(clock), hooks)?;
+        let way_back = file
+            .way_back
+            .as_ref()
+            .map(|config| WayBack::start(config, desk.clone(), Arc::clone(clock), &process_environment))
+            .transpose()
+            .context("the way back cannot be opened")?;
+        let mut housekeeping = Crew::new(Board::default(), Stop::new());
+        keep_retention(&mut housekeeping, file.retention, &store, clock)?;
         let mut running = Self {
             service,
             model,
             publisher,
             console,
+            way_back,
+            housekeeping,
             desk,
             path: path.to_owned(),
             file,
@@ -203,14 +222,12 @@ impl Running {
         for id in &gone {
             self.service.remove(&SourceId::new(id));
         }
-        if (&file.model, &file.service, &file.console, &file.sink)
-            != (
-                &self.file.model,
-                &self.file.service,
-                &self.file.console,
-                &self.file.sink,
-            )
-        {
+        // Written so that a new section is compared as well.
+        let rest = |file: &PipelineFile| PipelineFile {
+            source: Vec::new(),
+            ..file.clone()
+        };
+        if rest(&file) != rest(&self.file) {
             warn!("only sources are reloaded; the rest of the file takes effect at the next start");
         }
         self.file.source = file.source;
@@ -225,14 +242,51 @@ impl Running {
     /// Drains everything; returns what went wrong, if anything did.
     pub(crate) fn drain(self) -> Option<String> {
         info!("draining sources");
+        drop(self.way_back);
+        self.housekeeping.stop().request();
         let endings = self.service.drain();
         info!("delivering what is left");
         if !self.publisher.stop(LAST_DELIVERIES) {
             warn!("some events wait in the outbox and are delivered at the next start");
         }
         self.console.stop(Duration::from_secs(1));
+        let _endings = self.housekeeping.join();
         crate::pipeline::exit::root_cause(&endings).map(|cause| format!("{}: {}", cause.thread, cause.exit))
     }
+}
+
+/// Makes a round of retention each day; looks every few minutes whether it is due.
+fn keep_retention(
+    crew: &mut Crew,
+    policy: RetentionPolicy,
+    store: &Store,
+    clock: &Arc<dyn Clock>,
+) -> std::io::Result<()> {
+    let (store, clock) = (store.clone(), Arc::clone(clock));
+    crew.spawn("retention", move |stop, stats| {
+        let rounds = RetentionRounds::new(policy);
+        loop {
+            match rounds.tick(&store, clock.wall()) {
+                Ok(None) => {}
+                Ok(Some(summary)) => {
+                    stats.item();
+                    info!(
+                        files = summary.files,
+                        bytes = summary.bytes,
+                        stuck = summary.stuck,
+                        events = summary.events,
+                        "what was over its time was deleted"
+                    );
+                }
+                Err(why) => {
+                    error!(%why, hint = why.hint(), "retention could not be enforced: it is tried again");
+                }
+            }
+            if stop.wait_for(RETENTION_LOOK) {
+                return Exit::Stopped;
+            }
+        }
+    })
 }
 
 /// Says what is to be done with a source.
@@ -271,6 +325,10 @@ fn live_plan(
             occluders: Vec::new(),
         }
     };
+    let is_open_to_all = source.privacy().is_empty();
+    if file.evidence.clips && !is_open_to_all {
+        info!(source = %source.id, "no clips are cut: encoded video cannot be blanked where a mask says private");
+    }
     Ok(LivePlan {
         source: SourcePlan {
             spec: Arc::new(spec),
@@ -280,12 +338,13 @@ fn live_plan(
             track: TrackSettings::default(),
             verify,
             masks: source.masks(),
+            privacy: source.privacy(),
             window: None,
             // The service puts its own in this place.
             thinning: Arc::default(),
         },
         locate: Arc::new(locate),
-        clips: file.evidence.clips.then(|| ClipLimits {
+        clips: (file.evidence.clips && is_open_to_all).then(|| ClipLimits {
             before: Duration::from_secs_f64(file.evidence.before_s),
             after: Duration::from_secs_f64(file.evidence.after_s),
             ..ClipLimits::default()

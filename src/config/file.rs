@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::console::ConsoleConfig;
+use crate::console::{ConsoleConfig, WayBackConfig};
 use crate::flow::source::{Duty, Liveness, Mount};
 use crate::stages::incident::IncidentConfig;
 use crate::stages::infer::Provider;
 use crate::stages::ingest::{DecoderChoice, Transport};
 use crate::stages::publish::SinkConfig;
+use crate::store::RetentionPolicy;
 use crate::telemetry::fixed::FixedCamera;
 
 /// A whole pipeline file.
@@ -28,8 +29,12 @@ pub struct PipelineFile {
     pub incidents: IncidentConfig,
     /// Where events go.
     pub sink: Vec<SinkConfig>,
+    /// Over which MQTT broker the dispatch system acknowledges and reports; by the HTTP interface alone where absent.
+    pub way_back: Option<WayBackConfig>,
     /// Snapshots and clips.
     pub evidence: EvidenceSection,
+    /// How long evidence and delivered events are kept; enforced once a day, each deletion written down.
+    pub retention: RetentionPolicy,
     /// What a track must show before it is called fire.
     pub verify: VerifySection,
     /// Filled into every source that does not say otherwise.
@@ -190,7 +195,7 @@ pub struct SourceSection {
     /// A telemetry log that begins with the stream, relative to the pipeline file.
     #[serde(default)]
     pub telemetry: Option<PathBuf>,
-    /// Parts of the picture in which a fire is not reported.
+    /// Parts of the picture in which a fire is not reported, or that nobody may see.
     #[serde(default)]
     pub mask: Vec<MaskSection>,
 }
@@ -211,14 +216,14 @@ const fn default_key_frame_bound_s() -> f64 {
     5.0
 }
 
-/// A part of the picture in which a fire is not reported.
+/// A part of the picture in which a fire is not reported, or that nobody may see.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MaskSection {
     /// What it is.
     #[schemars(length(min = 1))]
     pub name: String,
-    /// Whether it is ignored or known to burn.
+    /// Whether it is ignored, known to burn, or private.
     #[serde(default)]
     pub kind: MaskWord,
     /// Corners in shares of the picture's width and height, at least three.
@@ -235,4 +240,7 @@ pub enum MaskWord {
     Ignore,
     /// Something that is known to burn or steam.
     KnownSource,
+    /// A yard or a window: blanked before anything looks at the picture or keeps it. No clips are cut of a source with
+    /// such a part, since its encoded video cannot be blanked.
+    Privacy,
 }

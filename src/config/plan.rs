@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::file::{MaskSection, MaskWord, PipelineFile, SourceSection};
 use super::problem::Problem;
 use crate::flow::source::{Liveness, Mount, SourceId};
+use crate::stages::blank::Blank;
 use crate::stages::ingest::{Credentials, Location, SourceSpec};
 use crate::stages::sample::{Rate, Rates};
 use crate::stages::verify::mask::{Mask, MaskKind};
@@ -179,20 +180,35 @@ impl SourceSection {
     /// Returns the masks as the verify stage uses them.
     #[must_use]
     pub fn masks(&self) -> Vec<Mask> {
-        self.mask.iter().map(MaskSection::meaning).collect()
+        self.mask.iter().filter_map(MaskSection::meaning).collect()
+    }
+
+    /// Returns the parts of the picture that nobody may see.
+    #[must_use]
+    pub fn privacy(&self) -> Vec<Blank> {
+        self.mask
+            .iter()
+            .filter(|mask| mask.kind == MaskWord::Privacy)
+            .map(|mask| Blank {
+                corners: mask.corners.iter().map(|[x, y]| (*x, *y)).collect(),
+            })
+            .collect()
     }
 }
 
 impl MaskSection {
-    fn meaning(&self) -> Mask {
-        Mask {
+    /// Returns the mask of verdicts that it is; none for a private part, in which there is nothing to judge.
+    fn meaning(&self) -> Option<Mask> {
+        let kind = match self.kind {
+            MaskWord::Ignore => MaskKind::Ignore,
+            MaskWord::KnownSource => MaskKind::KnownSource,
+            MaskWord::Privacy => return None,
+        };
+        Some(Mask {
             name: self.name.clone(),
-            kind: match self.kind {
-                MaskWord::Ignore => MaskKind::Ignore,
-                MaskWord::KnownSource => MaskKind::KnownSource,
-            },
+            kind,
             corners: self.corners.iter().map(|[x, y]| (*x, *y)).collect(),
-        }
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Incidents over HTTP: list, read, act.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::Bytes;
@@ -10,10 +10,10 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
-use super::access::{Caller, hexadecimal};
+use super::access::Caller;
 use super::act::{ActRequest, word};
+use super::precondition::{KeyAtWork, etag, fingerprint, idempotency_key, parse_if_match};
 use super::problem::Problem;
 use super::server::Shared;
 use crate::flow::incident::{Incident, IncidentId};
@@ -21,9 +21,6 @@ use crate::stages::incident::Action;
 use crate::store::{
     Area, AuditEntry, HistoryLine, IncidentFilter, PageMark, RememberedAnswer, Store, StoreError,
 };
-
-/// Longest idempotency key, in bytes.
-const LONGEST_KEY_BYTES: usize = 200;
 
 /// A page of incidents, newest first.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -319,78 +316,6 @@ fn parse_id(text: &str) -> Result<IncidentId, Problem> {
         .map_err(|_error| Problem::bad_request("the incident's id must be a UUID"))
 }
 
-fn etag(revision: u64) -> HeaderValue {
-    HeaderValue::from_str(&format!("\"{revision}\"")).unwrap_or(HeaderValue::from_static("\"0\""))
-}
-
-fn parse_if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
-    let Some(value) = headers.get(header::IF_MATCH) else {
-        return Ok(None);
-    };
-    if value.as_bytes() == b"*" {
-        return Ok(None);
-    }
-    value
-        .to_str()
-        .ok()
-        .and_then(|text| text.trim().strip_prefix('"')?.strip_suffix('"')?.parse().ok())
-        .map(Some)
-        .ok_or_else(|| {
-            Problem::bad_request("If-Match must be the ETag of a revision, such as \"3\" in quotes")
-        })
-}
-
-fn idempotency_key(headers: &HeaderMap, caller: &Caller) -> Result<Option<String>, Problem> {
-    let Some(value) = headers.get("idempotency-key") else {
-        return Ok(None);
-    };
-    let key = value
-        .to_str()
-        .ok()
-        .filter(|key| !key.is_empty() && key.len() <= LONGEST_KEY_BYTES)
-        .ok_or_else(|| Problem::bad_request("Idempotency-Key must be 1 to 200 ASCII characters"))?;
-    // Each caller has keys of its own: one cannot read another's answers by guessing.
-    Ok(Some(format!("{}:{key}", caller.name)))
-}
-
-fn fingerprint(id: IncidentId, expected: Option<u64>, body: &[u8]) -> String {
-    let mut hash = Sha256::new();
-    hash.update(format!("POST {id} {expected:?}\n").as_bytes());
-    hash.update(body);
-    hexadecimal(&hash.finalize())
-}
-
-/// Holds an idempotency key while its request is served, so that the same request cannot overtake itself.
-struct KeyAtWork {
-    shared: Arc<Shared>,
-    key: String,
-}
-
-impl KeyAtWork {
-    fn claim(shared: &Arc<Shared>, key: &str) -> Result<Self, Problem> {
-        let mut keys = shared.keys_at_work.lock().unwrap_or_else(PoisonError::into_inner);
-        if !keys.insert(key.to_owned()) {
-            let detail = "a request with this idempotency key is being served";
-            return Err(Problem::new(StatusCode::CONFLICT, "key-in-use", detail));
-        }
-        Ok(Self {
-            shared: Arc::clone(shared),
-            key: key.to_owned(),
-        })
-    }
-}
-
-impl Drop for KeyAtWork {
-    fn drop(&mut self) {
-        let mut keys = self
-            .shared
-            .keys_at_work
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        keys.remove(&self.key);
-    }
-}
-
 fn parse_query(query: &str) -> Result<IncidentFilter, Problem> {
     let mut filter = IncidentFilter::default();
     let wrong = |name: &str, expected: &str| Problem::bad_request(format!("`{name}` must be {expected}"));
@@ -507,20 +432,6 @@ mod tests {
             ("opened_from=now", "opened_from"),
         ] {
             assert!(parse_query(query).unwrap_err().detail.contains(said), "{query}");
-        }
-    }
-
-    #[test]
-    fn if_match_is_a_revision_in_quotes_or_a_star() {
-        let parsed = |value: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::IF_MATCH, HeaderValue::from_static(value));
-            parse_if_match(&headers)
-        };
-        assert_eq!(parsed("\"7\""), Ok(Some(7)));
-        assert_eq!(parsed("*"), Ok(None));
-        for wrong in ["7", "\"x\"", "W/\"7\"", ""] {
-            assert_eq!(parsed(wrong).unwrap_err().status, 400, "{wrong}");
         }
     }
 }

@@ -25,6 +25,8 @@ mod openapi;
 
 mod page;
 
+mod precondition;
+
 mod problem;
 
 mod server;

@@ -4,12 +4,10 @@
 //! ends in between; what comes twice is already so and changes nothing.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{ConnectProperties, Packet, Publish};
+use rumqttc::v5::mqttbytes::v5::{Packet, Publish};
 use rumqttc::v5::{AsyncClient, Event as Report, EventLoop, MqttOptions};
-use rumqttc::{TlsConfiguration, Transport};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -19,12 +17,13 @@ use super::access::{Caller, Role};
 use super::act::{ActRequest, word};
 use super::problem::Problem;
 use crate::clock::Clock;
-use crate::config::secret::{Environment, Secret, SecretError};
+use crate::config::secret::{Environment, Secret};
 use crate::flow::incident::IncidentId;
 use crate::stages::incident::IncidentDesk;
 use crate::stages::publish::backoff::Backoff;
+use crate::stages::publish::broker::{Broker, BrokerError};
 use crate::stages::publish::sink::Chain;
-use crate::stages::publish::tls::{ClientTls, TlsError};
+use crate::stages::publish::tls::ClientTls;
 use crate::store::{Area, AuditEntry};
 
 /// Largest message that is read, in bytes.
@@ -72,12 +71,9 @@ fn default_topic() -> String {
 /// Says why the way back could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum WayBackError {
-    /// The password could not be read.
+    /// The broker cannot be reached as configured.
     #[error(transparent)]
-    Secret(#[from] SecretError),
-    /// TLS could not be set up.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
+    Broker(#[from] BrokerError),
     /// The topic holds a wildcard.
     #[error("topic {0:?} must hold no wildcard and not end in a slash")]
     Topic(String),
@@ -135,28 +131,20 @@ impl Drop for WayBack {
 }
 
 fn options(config: &WayBackConfig, environment: Environment<'_>) -> Result<MqttOptions, WayBackError> {
-    let usual = if config.tls.is_some() { 8883 } else { 1883 };
-    let mut options = MqttOptions::new(&config.client_id, &config.host, config.port.unwrap_or(usual));
-    options.set_keep_alive(Duration::from_secs(15));
+    let broker = Broker {
+        host: &config.host,
+        port: config.port,
+        client_id: &config.client_id,
+        user: config.user.as_deref(),
+        password: config.password.as_ref(),
+        tls: config.tls.as_ref(),
+    };
+    let (mut options, mut properties) = broker.options(LARGEST_BYTES, environment)?;
     options.set_clean_start(false);
     options.set_manual_acks(true);
-    let mut properties = ConnectProperties::new();
-    properties.max_packet_size = Some(LARGEST_BYTES);
     properties.receive_maximum = Some(16);
     properties.session_expiry_interval = Some(7 * 86_400);
     options.set_connect_properties(properties);
-    if let Some(user) = &config.user {
-        let password = config
-            .password
-            .as_ref()
-            .map(|secret| secret.resolve(environment))
-            .transpose()?;
-        options.set_credentials(user, password.as_ref().map_or("", |password| password.expose()));
-    }
-    if let Some(tls) = &config.tls {
-        let tls = TlsConfiguration::Rustls(Arc::new(tls.build()?));
-        options.set_transport(Transport::tls_with_config(tls));
-    }
     Ok(options)
 }
 

@@ -245,4 +245,15 @@ impl Incident {
     pub const fn is_open(&self) -> bool {
         self.state.is_open()
     }
+
+    /// Returns when a milestone was reached, none where it was not or no deadline speaks of it.
+    #[must_use]
+    pub fn reached(&self, milestone: Milestone) -> Option<Timestamp> {
+        self.sla
+            .as_ref()?
+            .milestones
+            .iter()
+            .find(|deadline| deadline.milestone == milestone)?
+            .done
+    }
 }

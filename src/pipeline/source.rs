@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::flow::frame::Frame;
 use crate::flow::source::{Duty, Liveness, Mount, SourceId};
 use crate::flow::track::JudgedFrame;
+use crate::stages::blank::{Blank, Blanker};
 use crate::stages::ingest::{
     DutyControl, IngestError, IngestErrorKind, IngestStats, Ingested, MediaWindow, OpenRequest, Opener, PacketTap,
     RecordedTotals, SourceSpec, StateChange, Surroundings, Telemetry, run_live, run_recorded,
@@ -48,6 +49,8 @@ pub struct SourcePlan {
     pub verify: VerifySettings,
     /// Where nothing is reported.
     pub masks: Vec<Mask>,
+    /// Which parts of the picture nobody may see: no stage after the sampler does.
+    pub privacy: Vec<Blank>,
     /// Which part of a recording is wanted; none is all of it.
     pub window: Option<MediaWindow>,
     /// What its looks obey when the machine is full.
@@ -249,7 +252,13 @@ pub fn start(
         frames: sampler.counts(),
         ..gauges
     };
-    crew.stage(name("sample"), sampler, to_sample, sampled)?;
+    let mut blanker = Blanker::new(plan.privacy.clone());
+    crew.stage_into(name("sample"), sampler, to_sample, move |frame: Frame| {
+        // A picture that cannot be blanked is not shown to anybody.
+        blanker
+            .blank(frame)
+            .is_none_or(|frame| sampled.send(frame).is_ok())
+    })?;
 
     if let Some(tap) = large.filter(|_| plan.spec.detect.is_some()) {
         read_large(crew, name("large"), plan, tap, Arc::clone(&opener), clock)?;

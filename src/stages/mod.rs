@@ -4,6 +4,8 @@ pub mod ingest;
 
 pub mod sample;
 
+pub mod blank;
+
 pub mod preprocess;
 
 pub mod batch;

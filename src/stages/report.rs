@@ -101,7 +101,7 @@ impl Reporter {
                 captured,
             ));
         }
-        if let Some(jpeg) = thumbnail_jpeg(&frame.picture, &boxes, THUMBNAIL) {
+        if let Some(jpeg) = thumbnail_jpeg(&frame.picture, &boxes, &track.bbox, THUMBNAIL) {
             evidence.extend(self.keeper.keep(
                 EvidenceKind::Thumbnail,
                 &format!("{name}-small.jpg"),

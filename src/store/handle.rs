@@ -12,7 +12,11 @@ use super::error::{ErrorKind, StoreError};
 use super::{schema, wal};
 
 /// Readers that are kept open while nobody reads.
-const IDLE_READERS: usize = 8;
+const IDLE_READERS: usize = 4;
+/// What the writing connection keeps of the database in memory, in KiB: the pages that every step touches.
+const WRITER_CACHE_KIB: i64 = 16 * 1024;
+/// The same for each reader. Small: what is read goes by once, and the system keeps the file's pages anyway.
+const READER_CACHE_KIB: i64 = 2 * 1024;
 
 /// How the store behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +80,19 @@ impl Store {
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
             options,
         )?;
+        // SQLite opens what may not be written for reading, without a word.
+        if connection
+            .is_readonly("main")
+            .map_err(|error| StoreError::sqlite("open the database", error))?
+        {
+            return Err(StoreError::new(
+                ErrorKind::ReadOnly,
+                format!(
+                    "cannot open the database for writing, it is read-only: {}",
+                    path.display()
+                ),
+            ));
+        }
         make_private_file(&path)?;
         let failed = |error| StoreError::sqlite("set up the database", error);
         connection
@@ -223,11 +240,16 @@ fn connect(path: &Path, flags: OpenFlags, options: StoreOptions) -> Result<Conne
     let attempted = format!("open the database {}", path.display());
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(|error| StoreError::sqlite(&attempted, error))?;
+    let cache_kib = if flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
+        WRITER_CACHE_KIB
+    } else {
+        READER_CACHE_KIB
+    };
     connection
         .busy_timeout(options.busy_timeout)
         .and_then(|()| connection.pragma_update(None, "foreign_keys", true))
         .and_then(|()| connection.pragma_update(None, "trusted_schema", false))
-        .and_then(|()| connection.pragma_update(None, "cache_size", -16_384))
+        .and_then(|()| connection.pragma_update(None, "cache_size", -cache_kib))
         .map_err(|error| StoreError::sqlite(&attempted, error))?;
     Ok(connection)
 }

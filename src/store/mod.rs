@@ -37,7 +37,11 @@ mod report;
 
 mod retention;
 
+mod rounds;
+
 mod schema;
+
+mod settings;
 
 mod verify;
 
@@ -54,6 +58,7 @@ pub use incidents::{Area, Change, HistoryLine, IncidentFilter, Page, PageMark};
 pub use outbox::{Delivery, DeliveryFilter, DeliveryState, OutboxEvent, Pending, SinkStart, SinkStatus};
 pub use report::{AreaFigures, GroupBy, MilestoneFigures, PeriodReport, ReportQuery};
 pub use retention::{RetentionPolicy, RetentionSummary};
+pub use rounds::RetentionRounds;
 pub use verify::{Finding, VerifySummary};
 
 #[cfg(test)]

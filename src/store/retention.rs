@@ -10,8 +10,11 @@ use serde::{Deserialize, Serialize};
 use super::error::StoreError;
 use super::handle::{Store, millis};
 
+/// Events that are removed in one transaction: whoever writes meanwhile waits for one batch, not for all.
+const BATCH: u32 = 500;
+
 /// How many days what is kept; 0 for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetentionPolicy {
     /// Evidence of incidents that nobody confirmed, counted from when they were opened.
@@ -137,21 +140,47 @@ impl Store {
     }
 
     fn remove_settled_events(&self, before: i64) -> Result<u64, StoreError> {
+        let mut after = 0;
+        let mut removed = 0;
+        loop {
+            let (last, count) = self.remove_settled_batch(before, after)?;
+            removed += count;
+            match last {
+                Some(last) => after = last,
+                None => return Ok(removed),
+            }
+        }
+    }
+
+    /// Removes what is settled among the next events after number `after`; returns the last it looked at, none where
+    /// there was none, and how many events it removed.
+    fn remove_settled_batch(&self, before: i64, after: i64) -> Result<(Option<i64>, u64), StoreError> {
         self.write("remove settled events", |sql| {
             let failed = |error| StoreError::sqlite("remove settled events", error);
+            let last: Option<i64> = sql
+                .query_row(
+                    "SELECT max(seq) FROM (SELECT seq FROM outbox WHERE seq > ?2 AND recorded_at < ?1
+                         ORDER BY seq LIMIT ?3)",
+                    params![before, after, BATCH],
+                    |row| row.get(0),
+                )
+                .map_err(failed)?;
+            let Some(last) = last else {
+                return Ok((None, 0));
+            };
             // Dead events wait for an operator: they are no more settled than pending ones.
             sql.execute(
                 "DELETE FROM deliveries WHERE state IN (1, 3, 4) AND seq IN
-                     (SELECT seq FROM outbox WHERE recorded_at < ?1)",
-                params![before],
+                     (SELECT seq FROM outbox WHERE seq > ?2 AND seq <= ?3 AND recorded_at < ?1)",
+                params![before, after, last],
             )
             .map_err(failed)?;
             sql.execute(
-                "DELETE FROM outbox WHERE recorded_at < ?1
+                "DELETE FROM outbox WHERE seq > ?2 AND seq <= ?3 AND recorded_at < ?1
                      AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.seq = outbox.seq)",
-                params![before],
+                params![before, after, last],
             )
-            .map(|count| count as u64)
+            .map(|count| (Some(last), count as u64))
             .map_err(failed)
         })
     }

@@ -6,6 +6,8 @@ mod figures;
 
 mod outbox;
 
+mod rounds;
+
 mod sample;
 
 mod writing;

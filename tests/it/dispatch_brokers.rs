@@ -15,13 +15,13 @@ use super::dispatch_rig::{Rig, assert_all_in_order, sink, stop};
 use super::servers::{Authority, Program, forward, free_port, until};
 
 /// Listens on a broker and keeps what it hears, with the moment it heard it.
-struct Listener {
+pub(crate) struct Listener {
     heard: Arc<Mutex<Vec<(Instant, Publish)>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Listener {
-    async fn start(port: u16, filter: &'static str) -> Self {
+    pub(crate) async fn start(port: u16, filter: &'static str) -> Self {
         let mut options = MqttOptions::new(format!("listener-{}", free_port()), "127.0.0.1", port);
         options.set_clean_start(true);
         let mut properties = rumqttc::v5::mqttbytes::v5::ConnectProperties::new();
@@ -54,11 +54,11 @@ impl Listener {
         Self { heard, task }
     }
 
-    fn heard(&self) -> Vec<(Instant, Publish)> {
+    pub(crate) fn heard(&self) -> Vec<(Instant, Publish)> {
         self.heard.lock().unwrap().clone()
     }
 
-    fn events(&self) -> Vec<serde_json::Value> {
+    pub(crate) fn events(&self) -> Vec<serde_json::Value> {
         let heard = self.heard();
         heard
             .iter()
@@ -73,7 +73,7 @@ impl Drop for Listener {
     }
 }
 
-fn mqtt(port: u16, more: &str) -> emberwatch::stages::publish::SinkConfig {
+pub(crate) fn mqtt(port: u16, more: &str) -> emberwatch::stages::publish::SinkConfig {
     sink(&format!(
         "name = 'mqtt'\nretry = {{ first_ms = 20, longest_ms = 200 }}\n[to]\nkind = 'mqtt'\nhost = '127.0.0.1'\n\
          port = {port}\n{more}"
@@ -177,7 +177,7 @@ async fn an_hour_of_traffic_during_an_outage_arrives_in_order_when_the_broker_is
         assert!(before.is_none_or(|before| before <= revision));
     }
     assert!(stop(publisher).await);
-    way.abort();
+    way.cut().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

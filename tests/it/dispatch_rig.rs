@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use emberwatch::clock::{Clock, SystemClock};
-use emberwatch::flow::incident::Incident;
+use emberwatch::flow::incident::{Incident, State};
 use emberwatch::stages::publish::{PublishOptions, Publisher, SinkConfig, samples, start};
 use emberwatch::store::{Change, DeliveryFilter, DeliveryState, Store};
 use jiff::Timestamp;
@@ -80,6 +80,17 @@ impl Rig {
             });
         }
         self.store.commit(&changes, now).unwrap();
+    }
+
+    /// Writes that each of these fires is out.
+    pub(crate) fn end(&mut self, numbers: impl IntoIterator<Item = u128>) {
+        let numbers: Vec<u128> = numbers.into_iter().collect();
+        for number in &numbers {
+            if let Some(incident) = self.incidents.get_mut(number) {
+                incident.state = State::Extinguished;
+            }
+        }
+        self.change(numbers);
     }
 
     pub(crate) fn count(&self, state: DeliveryState) -> usize {

@@ -19,7 +19,7 @@ use super::dispatch_rig::{Rig, assert_all_in_order, environment, sink, stop};
 use super::fixtures::fixture;
 use super::servers::{Authority, Receiver, Reply, until};
 
-fn webhook(url: &str, more: &str) -> SinkConfig {
+pub(crate) fn webhook(url: &str, more: &str) -> SinkConfig {
     sink(&format!(
         "name = 'hook'
          retry = {{ first_ms = 20, longest_ms = 100 }}
@@ -405,6 +405,58 @@ async fn cursor_on_target_validates_over_tcp_tls_and_udp_and_survives_a_restart_
             validate(&schema, &path);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fire_stays_on_the_map_under_its_uid_while_it_burns_also_after_a_restart() {
+    let mut rig = Rig::new();
+    let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let config = [sink(&format!(
+        "name = 'tak'\n[to]\nkind = 'cot'\ntransport = 'udp'\nhost = '127.0.0.1'\nport = {}\nstale_s = 1",
+        udp.local_addr().unwrap().port()
+    ))];
+    let next = async || {
+        let mut datagram = vec![0; 65536];
+        let wait = tokio::time::timeout(Duration::from_secs(30), udp.recv(&mut datagram));
+        let length = wait.await.unwrap().unwrap();
+        String::from_utf8(datagram[..length].to_vec()).unwrap()
+    };
+    let word = |xml: &str, name: &str| {
+        let from = xml.find(&format!(" {name}=\"")).unwrap() + name.len() + 3;
+        xml[from..].split('"').next().unwrap().to_owned()
+    };
+    let publisher = rig.publish(&config);
+    rig.change([1]);
+    let first = next().await;
+    let mut stale = word(&first, "stale");
+    for _ in 0..3 {
+        let again = next().await;
+        assert_eq!(word(&again, "uid"), word(&first, "uid"));
+        assert!(word(&again, "stale") > stale, "{again}");
+        stale = word(&again, "stale");
+    }
+    assert!(stop(publisher).await);
+    assert_eq!(
+        rig.count(DeliveryState::Delivered),
+        1,
+        "telling it again is no delivery"
+    );
+    // The next start knows what the map shows, and what is over is taken from it.
+    let mut quiet = vec![0; 65536];
+    while udp.try_recv(&mut quiet).is_ok() {}
+    let publisher = rig.publish(&config);
+    assert_eq!(word(&next().await, "uid"), word(&first, "uid"));
+    rig.end([1]);
+    let over = loop {
+        let told = next().await;
+        if word(&told, "stale") == word(&told, "time") {
+            break told;
+        }
+    };
+    assert_eq!(word(&over, "uid"), word(&first, "uid"));
+    let more = tokio::time::timeout(Duration::from_millis(1500), udp.recv(&mut quiet)).await;
+    assert!(more.is_err(), "what is over is not told again");
+    assert!(stop(publisher).await);
 }
 
 async fn read_event(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {

@@ -289,14 +289,36 @@ impl Authority {
     }
 }
 
-/// Carries every connection to one port of this machine on to another, until the task is ended.
-pub(crate) async fn forward(from: u16, to: u16) -> tokio::task::JoinHandle<()> {
+/// A way from one port of this machine to another; it is cut as a cable is: with every connection on it.
+pub(crate) struct Way {
+    stop: tokio::sync::watch::Sender<bool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Way {
+    /// Cuts the way; the port it began at is free afterwards.
+    pub(crate) async fn cut(self) {
+        self.stop.send_replace(true);
+        self.task.await.unwrap();
+    }
+}
+
+/// Carries every connection to one port of this machine on to another, until the way is cut.
+pub(crate) async fn forward(from: u16, to: u16) -> Way {
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, from))
         .await
         .unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut near, _)) = listener.accept().await {
-            tokio::spawn(async move {
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let task = tokio::spawn(async move {
+        let mut carrying = tokio::task::JoinSet::new();
+        let mut is_cut = stopped.clone();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = is_cut.wait_for(|cut| *cut) => return,
+            };
+            let Ok((mut near, _)) = accepted else { return };
+            carrying.spawn(async move {
                 if let Ok(mut far) = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, to)).await {
                     // Either side may leave at any time: that is the end of this connection and no failure.
                     tokio::io::copy_bidirectional(&mut near, &mut far)
@@ -305,5 +327,6 @@ pub(crate) async fn forward(from: u16, to: u16) -> tokio::task::JoinHandle<()> {
                 }
             });
         }
-    })
+    });
+    Way { stop, task }
 }

@@ -13,6 +13,9 @@ use crate::flow::track::{Decision, JudgedFrame};
 /// Quality of the JPEG: 90 keeps thin smoke visible at about 0.4 bytes a pixel.
 const QUALITY: u8 = 90;
 
+/// A thumbnail shows at least this share of the picture's longer side.
+const LEAST_CROP: f64 = 0.1;
+
 /// A box with its words.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Annotation {
@@ -137,16 +140,33 @@ pub fn snapshot_jpeg(picture: &Picture, boxes: &[Annotation]) -> Option<Vec<u8>>
     encode(&image)
 }
 
-/// Returns the frame with its boxes, at most `width` pixels wide, as JPEG.
+/// Returns the fire alone, with boxes, at most `width` pixels wide, as JPEG: `fire` with half its size around it, and
+/// no less than a tenth of the picture's longer side, so that one sees what it is. This is what leaves the house.
 #[must_use]
-pub fn thumbnail_jpeg(picture: &Picture, boxes: &[Annotation], width: u32) -> Option<Vec<u8>> {
+pub fn thumbnail_jpeg(picture: &Picture, boxes: &[Annotation], fire: &BBox, width: u32) -> Option<Vec<u8>> {
     let mut image = to_rgb(picture)?;
     draw(&mut image, boxes);
+    let (left, right) = around(fire.x0, fire.x1, image.width(), &image);
+    let (top, bottom) = around(fire.y0, fire.y1, image.height(), &image);
+    let mut image = image::imageops::crop_imm(&image, left, top, right - left, bottom - top).to_image();
     if image.width() > width {
         let height = (image.height() * width / image.width()).max(1);
         image = image::imageops::resize(&image, width, height, FilterType::Triangle);
     }
     encode(&image)
+}
+
+/// Returns what of a side of `length` pixels is shown around what lies from `from` to `to`: at least one pixel.
+fn around(from: f32, to: f32, length: u32, image: &RgbImage) -> (u32, u32) {
+    let least = f64::from(image.width().max(image.height())) * LEAST_CROP;
+    let (from, to) = (f64::from(from), f64::from(to));
+    let half = (to - from).max(least / 2.0).max(0.0);
+    let (middle, end) = (f64::midpoint(from, to), f64::from(length));
+    // A box that lies outside the picture, as a track's forecast may, shows the border.
+    let middle = if middle.is_finite() { middle } else { 0.0 };
+    let first = (middle - half).floor().clamp(0.0, end - 1.0);
+    let last = (middle + half).ceil().clamp(first + 1.0, end);
+    (first as u32, last as u32)
 }
 
 #[cfg(test)]
@@ -181,11 +201,41 @@ mod tests {
         let red = |x, y| image.get_pixel(x, y).0[0] > 180 && image.get_pixel(x, y).0[1] < 120;
         assert!(red(30, 21) && red(21, 30) && red(38, 30));
         assert!(!red(30, 30) && !red(10, 30) && !red(50, 30));
-        let small = thumbnail_jpeg(&picture, &boxes, 32).unwrap();
-        assert_eq!(
-            image::load_from_memory(&small).unwrap().to_rgb8().dimensions(),
-            (32, 24)
-        );
+        // A box of 20 by 20 with half its size around it, then at most 32 wide.
+        let small = thumbnail_jpeg(&picture, &boxes, &boxes[0].bbox, 32).unwrap();
+        let small = image::load_from_memory(&small).unwrap().to_rgb8();
+        assert_eq!(small.dimensions(), (32, 30));
+    }
+
+    #[test]
+    fn a_thumbnail_shows_the_fire_and_not_the_house_beside_it() {
+        let mut luma = vec![60; 640 * 480];
+        // Something bright, 200 pixels to the right of the fire.
+        for row in luma.chunks_exact_mut(640).skip(100).take(50) {
+            row[350..400].fill(235);
+        }
+        let picture = Picture {
+            format: PixelFormat::Nv12,
+            width: 640,
+            height: 480,
+            matrix: ColourMatrix::Bt709,
+            range: ColourRange::Limited,
+            planes: Arc::new(PlanarBuffer::new(vec![(luma, 640), (vec![128; 640 * 240], 640)])),
+        };
+        let brightest = |jpeg: &[u8]| {
+            let image = image::load_from_memory(jpeg).unwrap().to_luma8();
+            image.pixels().map(|pixel| pixel.0[0]).max().unwrap()
+        };
+        let fire = BBox::new(100.0, 100.0, 150.0, 150.0);
+        assert!(brightest(&snapshot_jpeg(&picture, &[]).unwrap()) > 200);
+        assert!(brightest(&thumbnail_jpeg(&picture, &[], &fire, 480).unwrap()) < 100);
+        for strange in [
+            BBox::new(-50.0, -50.0, -10.0, -10.0),
+            BBox::new(700.0, 500.0, 900.0, 600.0),
+            BBox::new(f32::NAN, 0.0, 10.0, 10.0),
+        ] {
+            assert!(thumbnail_jpeg(&picture, &[], &strange, 480).is_some());
+        }
     }
 
     #[test]

@@ -1,23 +1,26 @@
 //! The book of incidents: takes reports in, makes incidents of them, and says what changed. No thread, clock or file.
 
+mod quiet;
+
+mod rules;
+
 use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::associate::{misfit, misfit_of_place, misfit_of_points, position_of, squared_distance};
-use super::config::{ConfigProblems, ConfirmRule, IncidentConfig};
+pub use self::quiet::Quiet;
+use self::quiet::dismisses_place;
+use super::associate::{misfit, misfit_of_place, misfit_of_points, squared_distance};
+use super::config::{ConfigProblems, IncidentConfig};
 use super::fuse::Fusion;
 use super::grid::GridLookup;
 use super::ids::Ids;
-use super::schedule::polygon_holds;
 use super::step::Step;
-use super::update::{Weight, best_of_each_source, is_late, is_sane, settle, take_in, view_of};
+use super::update::{Weight, best_of_each_source, is_late, is_sane, settle, take_in};
 use crate::flow::detection::Class;
 use crate::flow::event::{EventMaker, EventType};
-use crate::flow::incident::{
-    Actor, Incident, IncidentId, Milestone, RejectReason, Sla, State, TransitionKind, View,
-};
+use crate::flow::incident::{Incident, IncidentId, Sla, State, TransitionKind, View};
 use crate::flow::report::TrackReport;
 use crate::flow::source::SourceId;
 use crate::flow::track::{Decision, TrackId};
@@ -27,21 +30,6 @@ use crate::store::Change;
 const BETTER_EVERY_S: f64 = 5.0;
 /// A view moves to a new incident only where it fits this much better (squared distances).
 const CLEARLY_BETTER: f64 = 6.0;
-
-/// Why a report made no incident.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Quiet {
-    /// A number in it is none, or lies outside its range.
-    Senseless,
-    /// It lies in a mask of its source's picture.
-    Masked,
-    /// Burning is known or allowed there and then.
-    Zone,
-    /// A person rejected it there, and it has not changed since.
-    Dismissed,
-    /// What is left of a fire that was put out.
-    Smouldering,
-}
 
 pub(crate) struct Entry {
     pub(crate) incident: Incident,
@@ -270,23 +258,6 @@ impl IncidentBook {
         }
     }
 
-    /// Returns whether a rejected thing is no longer what was rejected: it burns openly, or it has grown.
-    fn has_changed(&self, incident: &Incident, report: &TrackReport) -> bool {
-        if incident.reject_reason.is_some_and(|reason| !looks_again(reason)) {
-            return false;
-        }
-        if report.class == Class::Flame && incident.class == Class::Smoke {
-            return true;
-        }
-        let before = incident
-            .views
-            .iter()
-            .filter(|view| view.source == report.source && view.picture_size == report.picture_size)
-            .map(View::picture_share)
-            .fold(0.0, f32::max);
-        before > 0.0 && view_of(report).picture_share() >= before * self.config.dismiss_growth
-    }
-
     fn update(&mut self, mut incident: Incident, report: &TrackReport, now: Timestamp) -> Vec<Change> {
         let (mut weight, files) = take_in(&mut incident, report, &*self.fusion, &*self.grid);
         if incident.late && incident.is_open() && !is_late(&self.config, report, now) {
@@ -485,63 +456,11 @@ impl IncidentBook {
         changes
     }
 
-    /// Confirms a suspected incident where a rule allows it.
-    fn confirm_by_rule(&mut self, id: IncidentId, now: Timestamp) -> Option<Change> {
-        let incident = self.incident(id)?;
-        if incident.state != State::Suspected || incident.late {
-            return None;
-        }
-        let time = self.zone.to_datetime(now).time();
-        let rule =
-            self.config.confirm.iter().find(|rule| {
-                rule.between.is_none_or(|window| window.holds(time)) && is_met(rule, incident)
-            })?;
-        let actor = Actor::rule(rule.name.clone());
-        let mut incident = incident.clone();
-        incident.state = State::Confirmed;
-        let step = Step {
-            actor,
-            ..Step::new(
-                TransitionKind::Moved,
-                EventType::Confirmed,
-                Some(State::Suspected),
-                now,
-            )
-        };
-        Some(self.take(step, incident, now))
-    }
-
     /// Takes a step and notes it.
     pub(crate) fn take(&mut self, step: Step, incident: Incident, now: Timestamp) -> Change {
         let change = step.take(incident, &self.maker, &mut self.ids, now);
         self.adopt(change.incident.clone());
         change
-    }
-
-    fn is_masked(&self, report: &TrackReport) -> bool {
-        let (x, y) = report.bbox.centre();
-        let (width, height) = report.picture_size;
-        let share = [
-            f64::from(x) / f64::from(width.max(1)),
-            f64::from(y) / f64::from(height.max(1)),
-        ];
-        self.config
-            .masks
-            .iter()
-            .any(|mask| mask.source == report.source.as_str() && polygon_holds(&mask.polygon, share))
-    }
-
-    fn is_in_quiet_zone(&self, report: &TrackReport, now: Timestamp) -> bool {
-        let Some(position) = position_of(&report.place) else {
-            return false;
-        };
-        // A late report is judged by the schedule of when it was taken.
-        let at = report.last_seen.at.min(now);
-        self.config.quiet.iter().any(|quiet| {
-            quiet.classes.contains(&report.class)
-                && quiet.zone.holds(position.point)
-                && quiet.schedule.holds(at, &self.zone)
-        })
     }
 
     /// Forgets what is so long over that no report can belong to it.
@@ -559,45 +478,5 @@ impl IncidentBook {
         });
         let entries = &self.entries;
         self.tracks.retain(|_, id| entries.contains_key(id));
-    }
-}
-
-fn is_met(rule: &ConfirmRule, incident: &Incident) -> bool {
-    let mut sources: Vec<&SourceId> = incident.views.iter().map(|view| &view.source).collect();
-    sources.sort_unstable();
-    sources.dedup();
-    sources.len() >= rule.min_sources
-        && incident.views.iter().any(|view| {
-            rule.names(view.source.as_str())
-                && rule.mount.is_none_or(|mount| mount == view.mount)
-                && rule.class.is_none_or(|class| class == view.class)
-                && view.score >= rule.min_score
-                && view.last_seen.at.duration_since(view.first_seen.at).as_secs_f64() >= rule.min_seen_s
-        })
-}
-
-/// Returns whether a rejection says something of the place, so that repeats there stay quiet.
-const fn dismisses_place(reason: RejectReason) -> bool {
-    !matches!(
-        reason,
-        RejectReason::Drill | RejectReason::Duplicate | RejectReason::VehicleLight
-    )
-}
-
-/// Returns whether a rejected thing counts again when it grows or bursts into flame.
-const fn looks_again(reason: RejectReason) -> bool {
-    !matches!(reason, RejectReason::OutOfArea | RejectReason::Duplicate)
-}
-
-impl Incident {
-    /// Returns when a milestone was reached, none where it was not or no deadline speaks of it.
-    #[must_use]
-    pub fn reached(&self, milestone: Milestone) -> Option<Timestamp> {
-        self.sla
-            .as_ref()?
-            .milestones
-            .iter()
-            .find(|deadline| deadline.milestone == milestone)?
-            .done
     }
 }

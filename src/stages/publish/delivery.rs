@@ -4,22 +4,31 @@
 //! time is tried, and no event is given up for it before its time is over. A sink that cannot take one event now delays
 //! the incident of that event. A sink that will never take an event makes it a dead letter, and the incident goes on.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod call;
+
+mod refresh;
+
+mod running;
+
+mod trouble;
+
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use self::call::{Call, Outcome, delivery_of};
+use self::refresh::Refresh;
+use self::running::Running;
 use super::backoff::Backoff;
-use super::evidence::{EvidenceFiles, InlineEvidence, with_content};
+use super::evidence::{EvidenceFiles, InlineEvidence};
 use super::filter::Filter;
-use super::limit::Limiter;
-use super::sink::{Delivery, Failure, Sink, SinkError};
+use super::sink::{Delivery, Sink};
 use crate::clock::Clock;
 use crate::store::{Pending, Store, StoreError};
 
@@ -34,12 +43,6 @@ const POLL: Duration = Duration::from_secs(1);
 
 /// How long to wait after the store failed.
 const STORE_TROUBLE: Duration = Duration::from_secs(1);
-
-/// How many failures in a row, without a success between, make an outage of events that were merely not taken.
-const OUTAGE_AFTER: u32 = 8;
-
-/// How many failing events are remembered.
-const REMEMBERED_FAILURES: usize = 10_000;
 
 /// How one loop behaves.
 #[derive(Clone, Debug)]
@@ -101,57 +104,11 @@ pub struct DeliveryLoop {
     pub counters: Arc<Counters>,
 }
 
-/// What became of the events of one call or of one incident.
-struct Outcome {
-    subjects: Vec<String>,
-    /// How many events the call held.
-    count: usize,
-    delivered: Vec<Delivery>,
-    failed: Option<(Vec<Delivery>, SinkError)>,
-}
-
-struct Running {
-    tasks: JoinSet<Outcome>,
-    /// Subjects of which something is on its way.
-    busy: HashSet<String>,
-    /// What was read and not yet sent: by first event, one incident each.
-    lanes: BTreeMap<i64, Vec<Delivery>>,
-    limiter: Option<Limiter>,
-    /// Failures in a row.
-    streak: u32,
-    /// While the sink cannot be reached: when to try again.
-    resume_at: Option<Instant>,
-    /// How often each event failed while others got through, and at how many successes that was counted last.
-    failures: HashMap<i64, (u32, u64)>,
-    /// When an event that waits for its next attempt may be sent.
-    next_attempt: Option<Instant>,
-    /// Whether the outbox should be read again.
-    stale: bool,
-    /// How many events are on their way.
-    on_their_way: usize,
-    /// Whether all that could be sent when the outbox was read last is here or on its way.
-    exhausted: bool,
-}
-
 impl DeliveryLoop {
     /// Runs until it is told to stop, or the sink wants no more.
     pub async fn run(mut self) {
-        let mut running = Running {
-            tasks: JoinSet::new(),
-            busy: HashSet::new(),
-            lanes: BTreeMap::new(),
-            limiter: self
-                .options
-                .calls_per_minute
-                .map(|rate| Limiter::new(rate, 1, Instant::now())),
-            streak: 0,
-            resume_at: None,
-            failures: HashMap::new(),
-            next_attempt: None,
-            stale: true,
-            on_their_way: 0,
-            exhausted: false,
-        };
+        let mut running = Running::new(self.options.calls_per_minute);
+        running.refresh = self.begin_refresh().await;
         loop {
             if running.stale
                 && running.lanes.is_empty()
@@ -163,6 +120,13 @@ impl DeliveryLoop {
                 running.next_attempt = Some(Instant::now() + STORE_TROUBLE);
             }
             self.launch(&mut running);
+            // Only where nothing is on its way, so that nothing old overtakes something new.
+            if running.tasks.is_empty()
+                && let Some(mut refresh) = running.refresh.take()
+            {
+                self.refresh(&mut refresh, running.streak > 0).await;
+                running.refresh = Some(refresh);
+            }
             if *self.stop.borrow() && running.is_drained() {
                 break;
             }
@@ -200,7 +164,8 @@ impl DeliveryLoop {
             (Some(limiter), false) => Some(limiter.ready_at()),
             _ => None,
         };
-        let deadline = [running.resume_at, running.next_attempt, may_launch_at]
+        let refresh_at = running.refresh.as_ref().map(Refresh::at);
+        let deadline = [running.resume_at, running.next_attempt, may_launch_at, refresh_at]
             .into_iter()
             .flatten()
             .filter(|at| *at > now)
@@ -372,6 +337,9 @@ impl DeliveryLoop {
                 let latency_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
                 self.counters.last_latency_ms.store(latency_ms, Ordering::Relaxed);
                 running.failures.remove(&delivery.sequence);
+                if let Some(refresh) = &mut running.refresh {
+                    refresh.note(&delivery);
+                }
                 delivered.push(delivery.sequence);
             }
             running.on_their_way = running.on_their_way.saturating_sub(outcome.count);
@@ -394,267 +362,6 @@ impl DeliveryLoop {
             }
         }
         Ok(true)
-    }
-
-    fn come_back(&self, running: &mut Running) {
-        running.streak = 0;
-        running.resume_at = None;
-        if self.counters.is_down.swap(false, Ordering::Relaxed) {
-            tracing::info!(sink = self.options.name, "sink takes events again");
-        }
-    }
-
-    /// Decides what a failure means; returns false when the sink wants no more.
-    async fn note_failure(
-        &mut self,
-        running: &mut Running,
-        deliveries: &[Delivery],
-        error: &SinkError,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        self.counters.failed.fetch_add(1, Ordering::Relaxed);
-        let why = error.chain();
-        let (store, name) = (self.store.clone(), self.options.name.clone());
-        if error.disables() {
-            tracing::error!(
-                sink = name,
-                error = why,
-                "receiver is gone for good: sink is switched off until the next start"
-            );
-            blocking(move || store.disable_sink(&name, &why)).await?;
-            return Ok(false);
-        }
-        let mut dead = Vec::new();
-        let mut alive = Vec::new();
-        for delivery in deliveries {
-            if error.failure() == Failure::Refused || self.is_hopeless(running, delivery, error, now) {
-                dead.push(delivery.sequence);
-            } else {
-                alive.push(delivery);
-            }
-        }
-        for seq in &dead {
-            tracing::error!(
-                sink = name,
-                seq,
-                error = why,
-                "event is set aside: see `emberwatch outbox list`"
-            );
-            running.failures.remove(seq);
-        }
-        self.counters.dead.fetch_add(dead.len() as u64, Ordering::Relaxed);
-        let first = alive
-            .first()
-            .map(|delivery| (delivery.sequence, delivery.attempts));
-        let wait = self.wait_after(running, error, first.map_or(0, |(_, attempts)| attempts));
-        let next = now.checked_add(wait).unwrap_or(Timestamp::MAX);
-        blocking(move || {
-            for seq in dead {
-                store.dead_letter(&name, seq, &why, now)?;
-            }
-            // The first says why it waits; the others of its call wait behind it, or come with it again.
-            match first {
-                Some((seq, _)) => store.failed(&name, seq, &why, next),
-                None => Ok(()),
-            }
-        })
-        .await?;
-        Ok(true)
-    }
-
-    fn is_hopeless(
-        &self,
-        running: &mut Running,
-        delivery: &Delivery,
-        error: &SinkError,
-        now: Timestamp,
-    ) -> bool {
-        if now.duration_since(delivery.time) > self.options.give_up_after {
-            return true;
-        }
-        if error.failure() != Failure::Busy {
-            return false;
-        }
-        if running.failures.len() > REMEMBERED_FAILURES {
-            running.failures.clear();
-        }
-        let successes = self.counters.delivered.load(Ordering::Relaxed);
-        let (count, seen) = running
-            .failures
-            .entry(delivery.sequence)
-            .or_insert((0, successes));
-        // Only a failure beside successes speaks against the event.
-        if *count == 0 || *seen != successes {
-            *count += 1;
-            *seen = successes;
-        }
-        *count >= self.options.max_attempts.max(1)
-    }
-
-    /// Notes the failure for the whole sink, and returns how long the event has to wait.
-    fn wait_after(&mut self, running: &mut Running, error: &SinkError, attempts: u32) -> Duration {
-        running.streak = match error.failure() {
-            Failure::Refused | Failure::Gone => return Duration::ZERO,
-            Failure::Unreachable => running.streak.saturating_add(1).max(1),
-            Failure::Busy if self.sink.batch_size() > 1 || running.streak > 0 => {
-                running.streak.saturating_add(1)
-            }
-            Failure::Busy => self.busy_streak(running),
-        };
-        if running.streak == 0 {
-            let wait = self
-                .options
-                .backoff
-                .wait(attempts.saturating_add(1), &mut self.rng);
-            return error.retry_after().unwrap_or(wait);
-        }
-        let backoff = self.options.backoff.wait(running.streak, &mut self.rng);
-        let wait = error.retry_after().unwrap_or(backoff);
-        // Calls that were under way when the sink went down must not lengthen the wait one by one.
-        let now = Instant::now();
-        if running.resume_at.is_none_or(|at| at <= now) {
-            running.resume_at = Some(now + wait);
-        } else {
-            running.streak = running.streak.saturating_sub(1).max(1);
-        }
-        if !self.counters.is_down.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                sink = self.options.name,
-                error = error.chain(),
-                "sink cannot be reached: events wait in the outbox"
-            );
-        }
-        wait
-    }
-
-    /// Returns 1 when nothing has got through for so many failures that the sink itself must be at fault.
-    fn busy_streak(&self, running: &Running) -> u32 {
-        let successes = self.counters.delivered.load(Ordering::Relaxed);
-        let failing = running
-            .failures
-            .values()
-            .filter(|(_, seen)| *seen == successes)
-            .count();
-        u32::from(failing >= OUTAGE_AFTER as usize)
-    }
-}
-
-impl Running {
-    /// Returns whether the loop may end: nothing on its way, and nothing that could be sent now.
-    fn is_drained(&self) -> bool {
-        let nothing_to_send = self.lanes.is_empty() && !self.stale;
-        self.tasks.is_empty() && (nothing_to_send || self.resume_at.is_some() || self.limiter.is_some())
-    }
-
-    fn has_room(&self, concurrency: usize) -> bool {
-        self.tasks.len() < concurrency.max(1)
-    }
-
-    /// Takes the incident whose event is oldest; what is left of it stays behind what was read for others.
-    fn take_lane(&mut self, most: usize) -> Vec<Delivery> {
-        let Some((_, mut lane)) = self.lanes.pop_first() else {
-            return Vec::new();
-        };
-        if lane.len() > most {
-            // The rest comes again from the outbox once these are settled.
-            lane.truncate(most);
-            self.exhausted = false;
-        }
-        lane
-    }
-
-    /// Takes the oldest events, whatever their incident.
-    fn take_oldest(&mut self, most: usize) -> Vec<Delivery> {
-        let mut all = std::mem::take(&mut self.lanes)
-            .into_values()
-            .flatten()
-            .collect::<Vec<_>>();
-        all.sort_by_key(|delivery| delivery.sequence);
-        if all.len() > most {
-            all.truncate(most);
-            self.exhausted = false;
-        }
-        all
-    }
-}
-
-/// What a call needs, apart from the loop.
-struct Call {
-    sink: Arc<dyn Sink>,
-    evidence: Option<Arc<dyn EvidenceFiles>>,
-    inline: InlineEvidence,
-    name: String,
-    dry_run: bool,
-    together: bool,
-}
-
-impl Call {
-    async fn make(self, subjects: Vec<String>, mut deliveries: Vec<Delivery>) -> Outcome {
-        if self.inline.bytes > 0 {
-            self.add_content(&mut deliveries).await;
-        }
-        let mut outcome = Outcome {
-            subjects,
-            count: deliveries.len(),
-            delivered: Vec::new(),
-            failed: None,
-        };
-        if self.together {
-            match self.hand_over(&deliveries).await {
-                Ok(()) => outcome.delivered = deliveries,
-                Err(error) => outcome.failed = Some((deliveries, error)),
-            }
-            return outcome;
-        }
-        for delivery in deliveries {
-            match self.hand_over(std::slice::from_ref(&delivery)).await {
-                Ok(()) => outcome.delivered.push(delivery),
-                Err(error) => {
-                    // Later events of the incident must not overtake this one; they come again from the outbox.
-                    outcome.failed = Some((vec![delivery], error));
-                    break;
-                }
-            }
-        }
-        outcome
-    }
-
-    async fn hand_over(&self, deliveries: &[Delivery]) -> Result<(), SinkError> {
-        if self.dry_run {
-            for delivery in deliveries {
-                tracing::info!(
-                    sink = self.name,
-                    id = delivery.id,
-                    kind = delivery.kind,
-                    "dry run: not sent"
-                );
-            }
-            return Ok(());
-        }
-        self.sink.deliver(deliveries).await
-    }
-
-    async fn add_content(&self, deliveries: &mut [Delivery]) {
-        let Some(files) = &self.evidence else {
-            return;
-        };
-        for delivery in deliveries {
-            if let Some(body) = with_content(&delivery.body, files.as_ref(), self.inline).await {
-                delivery.body = body.into();
-            }
-        }
-    }
-}
-
-fn delivery_of(pending: Pending) -> Delivery {
-    Delivery {
-        sequence: pending.seq,
-        id: pending.event_id.to_string(),
-        kind: pending.kind,
-        subject: pending.subject,
-        time: pending.recorded_at,
-        body: pending.body.into(),
-        attempts: pending.attempts,
     }
 }
 

@@ -13,6 +13,8 @@ pub mod address;
 
 pub mod backoff;
 
+pub mod broker;
+
 pub mod delivery;
 
 pub mod evidence;

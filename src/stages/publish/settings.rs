@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::address::ForbiddenAddress;
 use super::backoff::Backoff;
+use super::broker::BrokerError;
 use super::evidence::{EvidenceFiles, InlineEvidence};
 use super::filter::Filter;
 use super::http::HttpError;
@@ -166,6 +167,9 @@ pub enum BuildError {
     /// TLS could not be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// A broker cannot be reached as configured.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
     /// The target lies in our own house.
     #[error(transparent)]
     Forbidden(#[from] ForbiddenAddress),

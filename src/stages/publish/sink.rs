@@ -59,6 +59,17 @@ pub trait Sink: Send + Sync {
         1
     }
 
+    /// Returns how often the other side must be told again what it forgets after a time; none where it forgets nothing.
+    fn refresh_every(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Tells again the newest of what was delivered about one subject; returns whether it is to be told once more later.
+    /// Nobody waits for it: what fails is told with the next round.
+    fn refresh<'a>(&'a self, _newest: &'a Delivery) -> BoxFuture<'a, Result<bool, SinkError>> {
+        Box::pin(async { Ok(false) })
+    }
+
     /// Says goodbye to the other side before the program ends.
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {})

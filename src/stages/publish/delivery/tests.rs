@@ -1,13 +1,16 @@
+use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU32;
 
 use rand::{RngExt as _, SeedableRng as _};
 
+use jiff::Timestamp;
+
 use super::*;
 use crate::flow::incident::{Incident, State};
 use crate::flow::time::MonotonicTime;
 use crate::stages::publish::samples;
-use crate::stages::publish::sink::BoxFuture;
+use crate::stages::publish::sink::{BoxFuture, SinkError};
 use crate::store::{Change, DeliveryFilter, DeliveryState, SinkStart};
 
 /// Shows tokio's time, which stands still until everybody waits.

@@ -52,7 +52,8 @@ pub struct CotConfig {
     /// How many routers a mesh packet may pass.
     #[serde(default = "default_hops")]
     pub hops: u32,
-    /// How long an open fire stays on the map without news, in seconds.
+    /// How long an open fire stays on the map after this program has gone, in seconds; while it runs, the fire is told
+    /// again each half of that time.
     #[serde(default = "default_stale_s")]
     pub stale_s: u32,
     /// Which language people read.
@@ -130,11 +131,14 @@ impl Cot {
     }
 
     async fn send(&self, delivery: &Delivery) -> Result<(), SinkError> {
-        let event = delivery.event()?;
+        self.show(&delivery.event()?).await
+    }
+
+    async fn show(&self, event: &Event) -> Result<(), SinkError> {
         let now = self.clock.wall();
         let stale = SignedDuration::from_secs(i64::from(self.config.stale_s));
-        let Some(xml) = to_xml(&event, now, stale, self.config.language) else {
-            tracing::debug!(id = %delivery.id, "event has no point and is not shown on the map");
+        let Some(xml) = to_xml(event, now, stale, self.config.language) else {
+            tracing::debug!(id = %event.id, "event has no point and is not shown on the map");
             return Ok(());
         };
         let sent = async {
@@ -223,6 +227,23 @@ impl Sink for Cot {
                 self.send(delivery).await?;
             }
             Ok(())
+        })
+    }
+
+    fn refresh_every(&self) -> Option<Duration> {
+        Some(Duration::from_millis(u64::from(self.config.stale_s) * 500))
+    }
+
+    fn refresh<'a>(&'a self, newest: &'a Delivery) -> BoxFuture<'a, Result<bool, SinkError>> {
+        Box::pin(async move {
+            let event = newest.event()?;
+            let is_shown = event
+                .incident()
+                .is_some_and(|feature| feature.geometry.is_some() && is_on_the_map(feature.properties.state));
+            if is_shown {
+                self.show(&event).await?;
+            }
+            Ok(is_shown)
         })
     }
 

@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
-    ConnectProperties, LastWill, LastWillProperties, Packet, PubAck, PubAckReason, PublishProperties,
+    LastWill, LastWillProperties, Packet, PubAck, PubAckReason, PublishProperties,
 };
 use rumqttc::v5::{AsyncClient, Event as Report, EventLoop, MqttOptions};
-use rumqttc::{NetworkOptions, Outgoing, TlsConfiguration, Transport};
+use rumqttc::{NetworkOptions, Outgoing};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, oneshot, watch};
 
-use crate::config::secret::{Secret, SecretText};
+use crate::config::secret::Secret;
+use crate::stages::publish::broker::Broker;
 use crate::stages::publish::settings::{BuildError, Surroundings};
 use crate::stages::publish::sink::{BoxFuture, Chain, Delivery, Sink, SinkError};
 use crate::stages::publish::template::{Template, as_level};
@@ -128,19 +129,21 @@ struct Waiting {
 impl Mqtt {
     /// Makes the sink; it connects with the first event.
     pub fn new(config: &MqttConfig, surroundings: &Surroundings<'_>) -> Result<Self, BuildError> {
-        let port = config
-            .port
-            .unwrap_or(if config.tls.is_some() { 8883 } else { 1883 });
-        let mut options = MqttOptions::new(&config.client_id, &config.host, port);
-        options.set_keep_alive(Duration::from_secs(15));
+        let broker = Broker {
+            host: &config.host,
+            port: config.port,
+            client_id: &config.client_id,
+            user: config.user.as_deref(),
+            password: config.password.as_ref(),
+            tls: config.tls.as_ref(),
+        };
+        let (mut options, properties) = broker.options(LARGEST_INCOMING_BYTES, surroundings.environment)?;
         // Small packets that wait for each other's acknowledgement would cost 40 ms each.
         let mut network = NetworkOptions::new();
         network.set_tcp_nodelay(true);
         options.set_network_options(network);
         options.set_clean_start(true);
         options.set_outgoing_inflight_upper_limit(u16::MAX - 1);
-        let mut properties = ConnectProperties::new();
-        properties.max_packet_size = Some(LARGEST_INCOMING_BYTES);
         options.set_connect_properties(properties);
         options.set_last_will(LastWill::new(
             config.status_topic.as_str(),
@@ -149,17 +152,6 @@ impl Mqtt {
             true,
             None::<LastWillProperties>,
         ));
-        if let Some(user) = &config.user {
-            let password = match &config.password {
-                Some(secret) => secret.resolve(surroundings.environment)?,
-                None => SecretText::new(""),
-            };
-            options.set_credentials(user, password.expose());
-        }
-        if let Some(tls) = &config.tls {
-            let tls = TlsConfiguration::Rustls(Arc::new(tls.build()?));
-            options.set_transport(Transport::tls_with_config(tls));
-        }
         Ok(Self {
             options,
             topic: config.topic.clone(),
