@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::flow::frame::Frame;
 use crate::flow::source::{Duty, Liveness, Mount, SourceId};
 use crate::flow::track::JudgedFrame;
+use crate::geo::moved::MountCheck;
 use crate::stages::ingest::{
     DutyControl, IngestError, IngestStats, Ingested, MediaWindow, OpenRequest, Opener, PacketTap,
     RecordedTotals, SourceSpec, StateChange, Surroundings, Telemetry, run_live, run_recorded,
@@ -66,6 +67,8 @@ pub enum Notice {
     Decoder(SourceId, String),
     /// Patrol fell back to watch (true) or returned (false): key frames are too far apart.
     FallsBack(SourceId, bool),
+    /// It was looked whether its camera has turned.
+    Mount(SourceId, MountCheck),
     /// A recording ended, or could not be read.
     Ended(SourceId, Result<RecordedTotals, IngestError>),
 }
