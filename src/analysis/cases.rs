@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tracing::warn;
 
+use super::flight::Flight;
 use crate::flow::event::Event;
 use crate::flow::incident::{Incident, IncidentId};
 use crate::flow::pose::PoseProvider;
@@ -21,8 +22,9 @@ use crate::stages::incident::{Ids, IncidentBook, IncidentConfig, NoGrid, Weighte
 use crate::stages::locate::{CameraChoice, LocateSettings, Locator};
 use crate::stages::report::{EvidenceKeeper, ReportSettings, Reporter};
 use crate::telemetry::open::{Settings, beside_or_inside};
-use crate::telemetry::timeline::TimeTie;
-use crate::telemetry::{LogTime, TelemetryLog, Timeline, TimelineProvider};
+use crate::telemetry::calibrator::{Calibrator, ToldCalibration};
+use crate::telemetry::timeline::{TimeTie, poses_of};
+use crate::telemetry::{LogTime, TimelineProvider};
 
 /// Follows one recording from frames to incidents.
 pub struct Cases {
@@ -38,6 +40,10 @@ pub struct Cases {
     wanted: Arc<std::sync::Mutex<Vec<(String, MediaTime)>>>,
     /// Where the telemetry was found; none for a recording without.
     pub telemetry: Option<PathBuf>,
+    told: Option<Told>,
+    calibrator: Calibrator,
+    /// Where the camera was and what it saw.
+    pub flight: Flight,
 }
 
 /// Keeps pictures at once, and notes which clips are wanted: they are cut when the recording has been read.
@@ -69,22 +75,16 @@ impl EvidenceKeeper for PictureKeeper {
     }
 }
 
-/// Returns the poses that a log tells; one on another clock than the video's is taken to begin with it.
-pub(crate) fn poses_of(log: &TelemetryLog) -> Arc<dyn PoseProvider> {
-    let timeline = Timeline::of(log);
-    let offset_s = match log.clock {
-        LogTime::Media => 0.0,
-        _ => timeline.span_s().map_or(0.0, |(first, _)| first),
-    };
-    let tie = TimeTie {
-        offset_s,
-        sigma_s: (log.clock == LogTime::Media).then_some(0.02),
-    };
-    Arc::new(TimelineProvider::new(timeline, tie))
+/// The telemetry of a recording and its tie.
+struct Told {
+    path: PathBuf,
+    poses: TimelineProvider,
+    /// The tie that is assumed where the telemetry has a clock of its own; none where it has the video's.
+    assumed: Option<TimeTie>,
 }
 
 /// Returns the poses of a recording, from the telemetry beside or inside it.
-fn poses(recording: &Path) -> Option<(PathBuf, Arc<dyn PoseProvider>)> {
+fn poses(recording: &Path) -> Option<Told> {
     let (path, log) = match beside_or_inside(recording, &Settings::default()) {
         Ok(found) => found?,
         Err(why) => {
@@ -92,7 +92,9 @@ fn poses(recording: &Path) -> Option<(PathBuf, Arc<dyn PoseProvider>)> {
             return None;
         }
     };
-    Some((path, poses_of(&log)))
+    let poses = poses_of(&log, 0.0, None);
+    let assumed = (log.clock != LogTime::Media).then(|| poses.tie());
+    Some(Told { path, poses, assumed })
 }
 
 impl Cases {
@@ -106,16 +108,19 @@ impl Cases {
         mount: Mount,
         model: ModelTag,
         seed: u64,
+        ground: Option<Arc<Terrain>>,
     ) -> Result<Self, String> {
         let found = poses(recording);
-        let telemetry = found.as_ref().map(|(path, _)| path.clone());
+        let telemetry = found.as_ref().map(|told| told.path.clone());
         let locator = Locator::new(LocateSettings {
-            poses: found.map(|(_, poses)| poses),
+            poses: found
+                .as_ref()
+                .map(|told| Arc::new(told.poses.clone()) as Arc<dyn PoseProvider>),
             camera: CameraChoice::FromPose {
                 crop: SensorCrop::FullWidthOfFourThirds,
                 fallback: None,
             },
-            terrain: Arc::new(Terrain::flat_at_takeoff()),
+            terrain: ground.unwrap_or_else(|| Arc::new(Terrain::flat_at_takeoff())),
             assumptions: Assumptions::default(),
             staying: StayingShares::default(),
             occluders: Vec::new(),
@@ -158,12 +163,24 @@ impl Cases {
             clips: Vec::new(),
             wanted,
             telemetry,
+            told: found,
+            calibrator: Calibrator::default(),
+            flight: Flight::default(),
         })
     }
 
     /// Takes in the next judged frame; returns the small pictures of new alarms, as file names.
     pub fn take(&mut self, frame: JudgedFrame) -> Vec<String> {
+        self.calibrate(&frame);
+        let size = (frame.picture.width, frame.picture.height);
         let located = self.locator.place(frame);
+        if let Some(position) = located.pose.as_ref().and_then(|pose| pose.position) {
+            let at = located.frame.meta.pts;
+            let corners = self.flight.add(at.as_secs_f64(), position);
+            if corners {
+                self.footprint(at, size);
+            }
+        }
         let mut reports: Vec<TrackReport> = Vec::new();
         self.reporter.report(&located, &mut |report| reports.push(report));
         let mut pictures = Vec::new();
@@ -185,5 +202,39 @@ impl Cases {
         self.clips.append(&mut wanted);
         drop(wanted);
         pictures
+    }
+
+    /// Ties the telemetry to the picture by what both show of a pan, where nothing else ties them.
+    fn calibrate(&mut self, frame: &JudgedFrame) {
+        let Some((poses, assumed)) = self
+            .told
+            .as_ref()
+            .and_then(|told| Some((&told.poses, told.assumed?)))
+        else {
+            return;
+        };
+        let (at_s, right_px) = (frame.meta.pts.as_secs_f64(), f64::from(frame.motion.0));
+        if self.calibrator.frame(at_s, right_px, poses, assumed).is_some() {
+            poses.set_tie(self.calibrator.tie(assumed));
+        }
+    }
+
+    /// Returns how the telemetry's clock was tied to the video's; none where that was not needed or could not be found.
+    #[must_use]
+    pub fn calibration(&self) -> Option<ToldCalibration> {
+        self.calibrator.told()
+    }
+
+    /// Notes what ground the picture shows, where all its corners meet the ground.
+    fn footprint(&mut self, at: MediaTime, size: (u32, u32)) {
+        let (right, low) = (f64::from(size.0) - 0.5, f64::from(size.1) - 0.5);
+        let corners: Vec<_> = [(0.5, 0.5), (right, 0.5), (right, low), (0.5, low)]
+            .into_iter()
+            .filter_map(|pixel| self.locator.pixel(pixel, at, size).outcome.ok())
+            .map(|position| position.point)
+            .collect();
+        if corners.len() == 4 {
+            self.flight.footprints.push(corners);
+        }
     }
 }

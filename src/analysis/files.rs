@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use super::flight::Flight;
 use super::records::{FrameRecord, TrackRecord};
 use crate::flow::event::Event;
 use crate::flow::incident::Incident;
 use crate::flow::track::JudgedFrame;
+use crate::geo::links::Links;
 
 /// Something could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -135,6 +137,7 @@ pub struct Outputs {
     tracks: Lines,
     events: Lines,
     features: Vec<serde_json::Value>,
+    flights: Vec<(String, Flight)>,
     extras: Extras,
     annotated: Option<super::annotate::Annotator>,
     recording: String,
@@ -152,6 +155,7 @@ impl Outputs {
             tracks: Lines::create(folder.join("tracks.jsonl"), &kept.tracks)?,
             events: Lines::create(folder.join("events.jsonl"), b"")?,
             features: Vec::new(),
+            flights: Vec::new(),
             extras,
             annotated: None,
             recording: String::new(),
@@ -204,6 +208,10 @@ impl Outputs {
         let geometry = incident.position.as_ref().map(|position| {
             serde_json::json!({"type": "Point", "coordinates": [position.point.lon, position.point.lat]})
         });
+        let links = incident
+            .position
+            .as_ref()
+            .map(|position| Links::to(position.point, &incident.id.to_string(), Some(position.ce90_m)));
         self.features.push(serde_json::json!({
             "type": "Feature",
             "geometry": geometry,
@@ -216,8 +224,14 @@ impl Outputs {
                 "last_seen": incident.last_seen,
                 "position": incident.position,
                 "bearing": incident.bearing,
+                "links": links,
             },
         }));
+    }
+
+    /// Notes where the camera of the recording was, for `incidents.kml`.
+    pub fn flight(&mut self, flight: &Flight) {
+        self.flights.push((self.recording.clone(), flight.clone()));
     }
 
     /// Returns the name under which the evidence of the recording at hand is kept.
@@ -242,6 +256,10 @@ impl Outputs {
         write_whole(
             &self.folder.join("incidents.geojson"),
             collection.to_string().as_bytes(),
+        )?;
+        write_whole(
+            &self.folder.join("incidents.kml"),
+            super::kml::kml(&self.flights).as_bytes(),
         )?;
         Ok(self.folder)
     }

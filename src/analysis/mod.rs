@@ -4,6 +4,12 @@ pub mod summary;
 
 pub mod records;
 
+pub mod flight;
+
+mod map;
+
+pub mod kml;
+
 pub mod page;
 
 pub mod resume;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::flight::Flight;
 use super::records::TrackRecord;
 use super::summary::{InputSummary, Summary};
 use crate::flow::detection::Class;
@@ -18,6 +19,8 @@ pub struct PageInput {
     pub pictures: Vec<(String, Vec<u8>)>,
     /// Best score in each second of the recording: second, class, score.
     pub scores: Vec<(f64, Class, f64)>,
+    /// Where the camera was and where the fires are.
+    pub flight: Flight,
 }
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,'Noto Sans CJK SC','Microsoft YaHei',sans-serif;margin:0 auto;\
@@ -174,6 +177,14 @@ fn section(page: &mut String, input: &PageInput) {
         summary.frames_lost,
         timeline(input)
     );
+    if let Some(told) = &summary.time_calibration {
+        let _written = write!(
+            page,
+            "<p>遥测时差 telemetry offset {:+.2} s ± {:.2} s · 相关 correlation {:.2} · 距今 age {:.0} s</p>",
+            told.found.offset_s, told.found.sigma_s, told.found.quality, told.age_s
+        );
+    }
+    page.push_str(&super::map::map(&input.flight));
     for (caption, jpeg) in &input.pictures {
         let _written = write!(
             page,
@@ -279,6 +290,7 @@ mod tests {
             pictures: vec![("a & b".into(), vec![1, 2, 3])],
             scores: vec![(60.0, Class::Smoke, 0.5)],
             tracks: Vec::new(),
+            ..Default::default()
         };
         let text = page(&summary, &[input]);
         assert!(text.contains("&lt;script&gt;.mp4") && !text.contains("<script>"));

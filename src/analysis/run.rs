@@ -10,6 +10,7 @@ use tracing::info;
 
 use super::cases::Cases;
 use super::files::{OutputError, Outputs};
+use super::flight::Flight;
 use super::page::PageInput;
 use super::records::{FrameRecord, TrackBook, TrackRecord};
 use super::summary::{InputSummary, rounded};
@@ -17,6 +18,7 @@ use crate::clock::Clock;
 use crate::flow::detection::Class;
 use crate::flow::source::{Duty, Mount, SourceId};
 use crate::flow::track::{Decision, JudgedFrame, TrackId};
+use crate::geo::Terrain;
 use crate::pipeline::exit::root_cause;
 use crate::pipeline::inference::Inference;
 use crate::pipeline::link::{Received, link};
@@ -47,6 +49,8 @@ pub struct AnalysisSettings {
     pub privacy: Vec<crate::stages::blank::Blank>,
     /// Threads of the decoder.
     pub decoder_threads: u32,
+    /// The ground; none stands for level ground at take-off.
+    pub ground: Option<Arc<Terrain>>,
 }
 
 /// A detection at or above this score during a screening asks for a closer look at its surroundings.
@@ -128,6 +132,7 @@ impl Analyst<'_> {
                 mount,
                 tag,
                 seed.unwrap_or(0),
+                self.settings.ground.clone(),
             ) {
                 Ok(cases) => findings.cases = Some(cases),
                 Err(why) => summary.error = Some(why),
@@ -142,13 +147,20 @@ impl Analyst<'_> {
         for track in &findings.tracks {
             outputs.track(track)?;
         }
+        let mut flight = Flight::default();
         if let Some(cases) = &findings.cases {
+            summary.time_calibration = cases.calibration();
+            flight = cases.flight.clone();
             summary.incidents = cases.incidents.len() as u64;
             for event in &cases.events {
                 outputs.event(event)?;
             }
             for incident in cases.incidents.values() {
                 outputs.place(incident);
+                flight.fire(incident);
+            }
+            if !flight.is_empty() {
+                outputs.flight(&flight);
             }
             self.cut_clips(path, cases, outputs);
         }
@@ -163,6 +175,7 @@ impl Analyst<'_> {
             summary,
             tracks: findings.tracks,
             pictures: findings.pictures,
+            flight,
         })
     }
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::telemetry::calibrator::ToldCalibration;
+
 /// Rounds to a number of decimals, so that files stay small and the same run gives the same text.
 #[must_use]
 pub fn rounded(value: f64, decimals: i32) -> f64 {
@@ -59,6 +61,10 @@ pub struct InputSummary {
     pub incidents: u64,
     /// How many tracks were called fire.
     pub alerts: u64,
+    /// How far the telemetry's clock was found to be off the video's, by what both show of a pan; absent where telemetry
+    /// has the video's own time, or nothing could be found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_calibration: Option<ToldCalibration>,
     /// Why the recording could not be analysed, or not to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

@@ -30,8 +30,8 @@ use crate::stages::verify::rules::{ClassThreshold, VerifySettings};
 
 /// Analyses recordings: files, or folders of files.
 ///
-/// Writes into the output folder: summary.json, detections.jsonl, tracks.jsonl, events.jsonl, evidence/ and
-/// report.html. A recording that cannot be read is reported and the rest goes on.
+/// Writes into the output folder: summary.json, detections.jsonl, tracks.jsonl, events.jsonl, incidents.geojson,
+/// incidents.kml, evidence/ and report.html. A recording that cannot be read is reported and the rest goes on.
 ///
 /// Exit codes: 0 all analysed, 1 at least one recording could not be analysed, 2 nothing could be done.
 #[derive(Debug, Args)]
@@ -76,6 +76,10 @@ pub struct AnalyzeArgs {
     /// Say of every track why it was refused or not.
     #[arg(long)]
     pub explain: bool,
+
+    /// Terrain: Copernicus or other `GeoTIFF`, SRTM .hgt. May be given several times.
+    #[arg(long, value_name = "FILE")]
+    pub dem: Vec<PathBuf>,
 
     /// Sessions of the model that run side by side; 0 stands for one per core.
     #[arg(long, default_value_t = 0)]
@@ -181,6 +185,14 @@ pub fn run(args: &AnalyzeArgs) -> anyhow::Result<ExitCode> {
     let opener = Arc::new(crate::stages::ingest::GstOpener::new(Arc::clone(&clock))?);
     let pipeline = args.pipeline.as_deref().map(load::read).transpose()?;
     let recordings = recordings(&args.inputs)?;
+    let ground = match (args.dem.as_slice(), &args.pipeline, &pipeline) {
+        ([], Some(path), Some(file)) => super::poses::ground(&file.terrain, path)?,
+        ([], _, _) => None,
+        (files, _, _) => Some(Arc::new(crate::geo::Terrain::open(
+            files,
+            crate::flow::pose::HeightDatum::Egm2008,
+        )?)),
+    };
 
     let name = args
         .model
@@ -246,6 +258,7 @@ pub fn run(args: &AnalyzeArgs) -> anyhow::Result<ExitCode> {
             masks: Vec::new(),
             privacy: Vec::new(),
             decoder_threads: u32::try_from(machine::cores()).unwrap_or(1).min(4),
+            ground,
         },
     };
     if let Some(file) = &pipeline {

@@ -18,6 +18,8 @@ pub mod analyze;
 #[cfg(feature = "video")]
 pub mod run;
 
+mod poses;
+
 #[cfg(feature = "video")]
 pub mod demo;
 
@@ -34,6 +36,9 @@ pub mod models;
 pub mod dataset;
 
 pub mod locate;
+
+#[cfg(feature = "video")]
+mod video_look;
 
 pub mod telemetry;
 

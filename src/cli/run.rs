@@ -12,20 +12,19 @@ use clap::Args;
 use tracing::{error, info, warn};
 
 use super::analyze::verify_settings;
-use super::machine;
-use crate::analysis::cases::poses_of;
+use super::{machine, poses};
 use crate::clock::{Clock, SystemClock};
 use crate::config::file::{PipelineFile, SourceSection};
 use crate::config::secret::process_environment;
 use crate::config::{load, plan};
 use crate::console::{self, Console, Hooks, WayBack};
-use crate::flow::pose::PoseProvider;
-use crate::flow::source::SourceId;
-use crate::geo::{Assumptions, SensorCrop, Terrain};
+use crate::flow::source::{Liveness, SourceId};
+use crate::geo::Terrain;
 use crate::metrics;
 use crate::models::catalogue::Catalogue;
 use crate::pipeline::exit::Exit;
 use crate::pipeline::inference::InferenceSettings;
+use crate::pipeline::mount_watch::MountWatchSettings;
 use crate::pipeline::runner::Crew;
 use crate::pipeline::service::{LivePlan, Service, Shared, readiness};
 use crate::pipeline::source::SourcePlan;
@@ -33,10 +32,9 @@ use crate::pipeline::stats::Board;
 use crate::pipeline::stop::Stop;
 use crate::stages::batch::BatchBounds;
 use crate::stages::evidence::ring::ClipLimits;
-use crate::stages::incident::{Ids, IncidentBook, IncidentDesk, NoGrid, WeightedFusion};
+use crate::stages::incident::{Ids, IncidentBook, IncidentDesk, WeightedFusion};
 use crate::stages::infer::{Model, Runtime, SessionOptions};
 use crate::stages::ingest::{GstOpener, Opener};
-use crate::stages::locate::{CameraChoice, LocateSettings};
 use crate::stages::publish::{self, PublishOptions, Publisher};
 use crate::stages::track::TrackSettings;
 use crate::store::{RetentionPolicy, RetentionRounds, Store};
@@ -75,6 +73,7 @@ pub(crate) struct Running {
     desk: IncidentDesk,
     path: PathBuf,
     file: PipelineFile,
+    ground: Option<Arc<Terrain>>,
     /// The service's shared threads' counters.
     pub(crate) shared: Shared,
 }
@@ -89,9 +88,10 @@ impl Running {
         std::fs::create_dir_all(&data)
             .with_context(|| format!("cannot make the data folder {}", data.display()))?;
         let store = Store::open(&data)?;
+        let ground = poses::ground(&file.terrain, path)?;
         let book = IncidentBook::new(
             file.incidents.clone(),
-            Box::new(NoGrid),
+            poses::grid(file.grid.as_ref(), path)?,
             Box::new(WeightedFusion),
             Ids::random(),
         )?;
@@ -158,6 +158,7 @@ impl Running {
             desk,
             path: path.to_owned(),
             file,
+            ground,
             shared,
         };
         for source in running.file.source.clone() {
@@ -167,7 +168,7 @@ impl Running {
     }
 
     fn add(&mut self, source: &SourceSection) -> anyhow::Result<()> {
-        let live = live_plan(source, &self.file, &self.path, &self.model)?;
+        let live = live_plan(source, &self.file, &self.path, &self.model, self.ground.as_ref())?;
         self.service.add(live)?;
         Ok(())
     }
@@ -295,40 +296,27 @@ fn live_plan(
     file: &PipelineFile,
     path: &Path,
     model: &Model,
+    ground: Option<&Arc<Terrain>>,
 ) -> anyhow::Result<LivePlan> {
     let spec = plan::spec(source, path)?;
     let verify = verify_settings(model, Some(&file.verify));
-    let fixed = source
-        .camera
-        .map(|camera| Arc::new(camera) as Arc<dyn PoseProvider>);
-    let poses = match &source.telemetry {
-        Some(log) => {
-            let log = plan::beside(path, log);
-            Some(poses_of(&crate::telemetry::open::open(
-                &log,
-                &crate::telemetry::open::Settings::default(),
-            )?))
-        }
-        None => fixed,
-    };
-    let locate = move || {
-        // Without terrain, the ground is level at the foot of the mast.
-        LocateSettings {
-            poses: poses.clone(),
-            camera: CameraChoice::FromPose {
-                crop: SensorCrop::Whole,
-                fallback: None,
-            },
-            terrain: Arc::new(Terrain::flat_below_camera()),
-            assumptions: Assumptions::default(),
-            staying: crate::geo::fuse::StayingShares::default(),
-            occluders: Vec::new(),
-        }
+    let placed = poses::of_source(source, path, ground)?;
+    let locate = {
+        let placed = placed.clone();
+        move || placed.settings()
     };
     let is_open_to_all = source.privacy().is_empty();
     if file.evidence.clips && !is_open_to_all {
         info!(source = %source.id, "no clips are cut: encoded video cannot be blanked where a mask says private");
     }
+    let mount_watch = source.camera.map(|camera| MountWatchSettings {
+        folder: plan::beside(path, &file.service.data).join("mounts"),
+        source: source.id.clone(),
+        camera,
+        hour: file.mount_check.hour,
+        zone: jiff::tz::TimeZone::system(),
+        allowed_deg: file.mount_check.allowed_deg,
+    });
     Ok(LivePlan {
         source: SourcePlan {
             spec: Arc::new(spec),
@@ -344,6 +332,8 @@ fn live_plan(
             thinning: Arc::default(),
         },
         locate: Arc::new(locate),
+        feed: placed.feed,
+        mount_watch: mount_watch.filter(|_| source.kind == Liveness::Live),
         clips: (file.evidence.clips && is_open_to_all).then(|| ClipLimits {
             before: Duration::from_secs_f64(file.evidence.before_s),
             after: Duration::from_secs_f64(file.evidence.after_s),

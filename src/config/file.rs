@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::place::{
+    DjiCloudSection, GridSection, MountCheckSection, PtzSection, TelemetryTimeSection, TerrainSection,
+};
 use crate::console::{ConsoleConfig, WayBackConfig};
 use crate::flow::source::{Duty, Liveness, Mount};
 use crate::stages::incident::IncidentConfig;
@@ -37,6 +40,12 @@ pub struct PipelineFile {
     pub retention: RetentionPolicy,
     /// What a track must show before it is called fire.
     pub verify: VerifySection,
+    /// The ground on which fires are placed.
+    pub terrain: TerrainSection,
+    /// Who is responsible for which ground.
+    pub grid: Option<GridSection>,
+    /// When fixed cameras are looked at for having turned.
+    pub mount_check: MountCheckSection,
     /// Filled into every source that does not say otherwise.
     pub source_defaults: serde_json::Map<String, serde_json::Value>,
     /// Cameras, drones and recordings.
@@ -192,9 +201,20 @@ pub struct SourceSection {
     /// Where a fixed camera stands and looks; without it, its fires have no place on the ground.
     #[serde(default)]
     pub camera: Option<FixedCamera>,
-    /// A telemetry log that begins with the stream, relative to the pipeline file.
+    /// Telemetry: `"stream"` for KLV and subtitles in the stream itself, MAVLink as `"udp://:14550"` or
+    /// `"tcp://HOST:5760"`, or the path of a log that begins with the stream, relative to the pipeline file.
     #[serde(default)]
-    pub telemetry: Option<PathBuf>,
+    #[schemars(length(min = 1))]
+    pub telemetry: Option<String>,
+    /// How the times of picture and telemetry are tied.
+    #[serde(default)]
+    pub telemetry_time: TelemetryTimeSection,
+    /// For a camera on a mast that turns.
+    #[serde(default)]
+    pub ptz: Option<PtzSection>,
+    /// For a drone whose telemetry is pushed by the DJI Cloud API.
+    #[serde(default)]
+    pub dji_cloud: Option<DjiCloudSection>,
     /// Parts of the picture in which a fire is not reported, or that nobody may see.
     #[serde(default)]
     pub mask: Vec<MaskSection>,

@@ -8,6 +8,8 @@ pub mod problem;
 
 pub mod file;
 
+pub mod place;
+
 pub mod load;
 
 pub mod plan;

@@ -37,6 +37,12 @@ pub(super) fn find_problems(file: &PipelineFile, path: &Path, problems: &mut Vec
             ));
         }
     }
+    for (number, terrain) in file.terrain.files.iter().enumerate() {
+        check_file(&format!("terrain.files[{number}]"), terrain, path, problems);
+    }
+    if let Some(grid) = &file.grid {
+        check_file("grid.file", &grid.file, path, problems);
+    }
     let mut ids = BTreeSet::new();
     for (index, source) in file.source.iter().enumerate() {
         let at = |field: &str| format!("source[{index}].{field}");
@@ -84,6 +90,7 @@ pub(super) fn find_problems(file: &PipelineFile, path: &Path, problems: &mut Vec
                 "write \"${NAME}\" and set NAME in the environment, or \"file:PATH\"",
             ));
         }
+        check_poses(&at, source, path, problems);
         for (number, mask) in source.mask.iter().enumerate() {
             if mask
                 .corners
@@ -98,6 +105,100 @@ pub(super) fn find_problems(file: &PipelineFile, path: &Path, problems: &mut Vec
                 ));
             }
         }
+    }
+}
+
+/// Says where a file that is named does not exist.
+fn check_file(at: &str, file: &Path, pipeline: &Path, problems: &mut Vec<Problem>) {
+    let full = beside(pipeline, file);
+    if !full.try_exists().unwrap_or(false) {
+        problems.push(Problem::new(
+            at,
+            format!("there is no file {}", full.display()),
+            "give a path relative to the pipeline file",
+        ));
+    }
+}
+
+/// Looks at what tells where a source was: one way at most, and each value sound.
+fn check_poses(
+    at: &dyn Fn(&str) -> String,
+    source: &SourceSection,
+    path: &Path,
+    problems: &mut Vec<Problem>,
+) {
+    let ways: Vec<&str> = [
+        ("camera", source.camera.is_some()),
+        ("telemetry", source.telemetry.is_some()),
+        ("ptz", source.ptz.is_some()),
+        ("dji_cloud", source.dji_cloud.is_some()),
+    ]
+    .into_iter()
+    .filter_map(|(name, is_there)| is_there.then_some(name))
+    .collect();
+    if let [first, second, ..] = ways.as_slice() {
+        problems.push(Problem::new(
+            at(second),
+            format!("the source has {first} and {second}, which both say where it is"),
+            "keep one of them",
+        ));
+    }
+    if let Some(telemetry) = &source.telemetry {
+        if let Some((scheme, address)) = telemetry.split_once("://") {
+            let has_port = address
+                .rsplit_once(':')
+                .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+            if !matches!(scheme, "udp" | "tcp") || !has_port {
+                problems.push(Problem::new(
+                    at("telemetry"),
+                    format!("{telemetry:?} is not understood"),
+                    "write \"stream\", \"udp://:PORT\", \"tcp://HOST:PORT\" or a path",
+                ));
+            }
+        } else if telemetry != "stream" {
+            check_file(&at("telemetry"), Path::new(telemetry), path, problems);
+        }
+    }
+    if let Some(ptz) = &source.ptz {
+        if let Err(error) = crate::telemetry::onvif_poll::PtzService::new(&ptz.service, &ptz.profile, None) {
+            problems.push(Problem::new(
+                at("ptz.service"),
+                error.to_string(),
+                "mend the address; user and password stand in the source's own fields",
+            ));
+        }
+        if ptz.map.is_none() && ptz.preset.is_empty() {
+            problems.push(Problem::new(
+                at("ptz"),
+                "neither map nor preset is there: the camera would never have a direction",
+                "survey a preset, or give the map of its pan and tilt",
+            ));
+        }
+    }
+    if let Some(cloud) = &source.dji_cloud {
+        for (field, text) in [("user", &cloud.user), ("password", &cloud.password)] {
+            if let Some(Err(problem)) = text
+                .as_ref()
+                .map(|text| secret(&at(&format!("dji_cloud.{field}")), text, path))
+            {
+                problems.push(problem);
+            }
+        }
+        let is_plain = |text: &String| !text.starts_with("${") && !text.starts_with("file:");
+        if cloud.password.as_ref().is_some_and(is_plain) {
+            problems.push(Problem::new(
+                at("dji_cloud.password"),
+                "a password stands in the file",
+                "write \"${NAME}\" and set NAME in the environment, or \"file:PATH\"",
+            ));
+        }
+    }
+    if source.camera.is_some() && source.mount == Mount::Moving {
+        problems.push(Problem::new(
+            at("camera"),
+            "a camera that stands still is given for a source that moves",
+            "write mount = \"fixed\", or give its telemetry",
+        ));
     }
 }
 

@@ -25,6 +25,10 @@ pub mod inference;
 
 pub mod source;
 
+pub mod feed;
+
+pub mod mount_watch;
+
 #[cfg(feature = "video")]
 pub mod keeper;
 

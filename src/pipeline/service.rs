@@ -10,9 +10,11 @@ use tracing::{error, info, warn};
 
 use super::admission::{Admission, AdmissionSettings, Strain, Thinning};
 use super::exit::{Ending, Exit, root_cause};
+use super::feed::Feed;
 use super::inference::{Inference, InferenceSettings};
 use super::keeper::FolderKeeper;
 use super::link::{LinkReceiver, LinkSender, Received, link};
+use super::mount_watch::{MountWatch, MountWatchSettings};
 use super::runner::{Crew, process_cpu};
 use super::source::{self, Notice, Outlets, SourceGauges, SourcePlan};
 use super::stats::Board;
@@ -24,6 +26,7 @@ use crate::flow::report::TrackReport;
 use crate::flow::source::{Duty, Liveness, SourceId, SourceState};
 use crate::flow::time::MonotonicTime;
 use crate::flow::track::{Decision, JudgedFrame};
+use crate::geo::moved::MountCheck;
 use crate::stages::evidence::ring::{ClipLimits, ClipRing};
 use crate::stages::incident::{Ids, IncidentDesk};
 use crate::stages::infer::{InferError, Model, Runtime};
@@ -51,6 +54,10 @@ pub struct LivePlan {
     pub source: SourcePlan,
     /// Where it stands and looks; made anew for each start of the source.
     pub locate: Arc<dyn Fn() -> LocateSettings + Send + Sync>,
+    /// Telemetry that comes while the source runs; none for a camera that stands still or a log.
+    pub feed: Option<Arc<Feed>>,
+    /// Looks daily whether the camera has turned; none for one that moves or was not calibrated.
+    pub mount_watch: Option<MountWatchSettings>,
     /// Clips; none for pictures alone.
     pub clips: Option<ClipLimits>,
     /// After how long without a hint the duty level falls.
@@ -304,6 +311,29 @@ impl Service {
             quiet: plan.quiet,
         });
         let is_live = plan.source.spec.liveness == Liveness::Live;
+        if let Some(feed) = plan
+            .feed
+            .as_ref()
+            .filter(|feed| is_live && feed.is_received())
+        {
+            let (feed, clock) = (Arc::clone(feed), Arc::clone(&self.clock));
+            crew.spawn(format!("{id}/telemetry"), move |stop, _| {
+                feed.receive(clock.as_ref(), &|wait| {
+                    if wait.is_zero() {
+                        stop.is_requested()
+                    } else {
+                        stop.wait_for(wait)
+                    }
+                });
+                Exit::Stopped
+            })
+            .map_err(failed())?;
+        }
+        let mut mount = plan
+            .mount_watch
+            .clone()
+            .map(|settings| MountTeller::new(settings, &id, notices, &self.clock));
+        let (tie, pieces) = (plan.feed.clone(), plan.feed.clone());
         let (shared, duty_id, duty_news) = (self.shared.clone(), id.clone(), notices.clone());
         let (tap, large) = match ring {
             Some(ring) if plan.source.spec.detect.is_some() => {
@@ -314,6 +344,12 @@ impl Service {
         };
         let outlets = Outlets {
             judged: Box::new(move |frame: JudgedFrame| {
+                if let Some(feed) = &tie {
+                    feed.tie_to(&frame.meta, f64::from(frame.motion.0));
+                }
+                if let Some(mount) = &mut mount {
+                    mount.look(&frame);
+                }
                 if let Some(level) = policy.follow(&frame).filter(|_| is_live) {
                     shared.update(&duty_id, |view| {
                         view.gauges.duty.set(level);
@@ -329,7 +365,11 @@ impl Service {
                     || frame.meta.sequence.is_multiple_of(16);
                 !is_of_interest || judged.send(frame).is_ok()
             }),
-            telemetry: Box::new(|_piece| {}),
+            telemetry: Box::new(move |piece| {
+                if let Some(feed) = &pieces {
+                    feed.piece(&piece);
+                }
+            }),
             notices: notices.clone(),
             tap,
             large,
@@ -485,6 +525,41 @@ impl Service {
     }
 }
 
+/// Tells the news when a camera has turned.
+struct MountTeller {
+    watch: MountWatch,
+    id: SourceId,
+    notices: LinkSender<Notice>,
+    clock: Arc<dyn Clock>,
+}
+
+impl MountTeller {
+    fn new(
+        settings: MountWatchSettings,
+        id: &SourceId,
+        notices: &LinkSender<Notice>,
+        clock: &Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            watch: MountWatch::new(settings),
+            id: id.clone(),
+            notices: notices.clone(),
+            clock: Arc::clone(clock),
+        }
+    }
+
+    fn look(&mut self, frame: &JudgedFrame) {
+        match self.watch.look(&frame.picture, self.clock.wall()) {
+            Ok(Some(check)) => {
+                // News that nobody takes any more means that the service is leaving.
+                let _is_told = self.notices.send(Notice::Mount(self.id.clone(), check));
+            }
+            Ok(None) => {}
+            Err(why) => warn!(source = %self.id, %why, "the reference picture of the mount cannot be kept"),
+        }
+    }
+}
+
 /// Takes reports to the desk and looks at deadlines every second.
 fn keep_desk(desk: &IncidentDesk, reports: &LinkReceiver<TrackReport>, mut count: impl FnMut()) -> Exit {
     loop {
@@ -560,6 +635,39 @@ fn tell_news(news: &LinkReceiver<Notice>, shared: &Shared, desk: &IncidentDesk, 
                     duty: Some(duty),
                 });
             }
+            Notice::Mount(id, check) => {
+                let detail = match check {
+                    MountCheck::InPlace(shift) => {
+                        info!(source = %id, ?shift, "the camera looks where its calibration says");
+                        continue;
+                    }
+                    MountCheck::Unknown => {
+                        info!(source = %id, "too dark or foggy to say where the camera looks");
+                        continue;
+                    }
+                    MountCheck::Moved(shift) => format!(
+                        "the picture is shifted by {:.0} px to the right and {:.0} px down (of {} blocks, {:.0} % agree)",
+                        shift.right_px,
+                        shift.down_px,
+                        shift.blocks,
+                        shift.agreement * 100.0
+                    ),
+                    MountCheck::Lost => "nothing of the reference picture is found again".to_owned(),
+                };
+                warn!(source = %id, %detail, "the camera no longer looks where its calibration says: calibrate it again");
+                shared.update(&id, |view| {
+                    view.state = SourceState::Moved;
+                    view.since = now;
+                    view.detail = Some(detail.clone());
+                });
+                tell(SourceStatus {
+                    source: id,
+                    state: SourceState::Moved,
+                    since: now,
+                    detail: Some(detail),
+                    duty: None,
+                });
+            }
             Notice::Decoder(id, decoder) => {
                 info!(source = %id, %decoder, "decoder in use");
                 shared.update(&id, |view| view.decoder = Some(decoder));
@@ -584,6 +692,29 @@ fn tell_news(news: &LinkReceiver<Notice>, shared: &Shared, desk: &IncidentDesk, 
         }
     }
     Exit::Drained
+}
+
+/// Writes the event of a source's new state to the outbox.
+fn tell_state(
+    desk: &IncidentDesk,
+    maker: &EventMaker,
+    ids: &mut Ids,
+    source: SourceId,
+    state: SourceState,
+    now: Timestamp,
+    detail: Option<String>,
+) {
+    let status = SourceStatus {
+        source,
+        state,
+        since: now,
+        detail,
+    };
+    if let Some(event) = maker.source(ids.next(now), status)
+        && let Err(why) = desk.store().enqueue(&event, now)
+    {
+        error!(%why, "the state of a source could not be written to the outbox");
+    }
 }
 
 /// Returns whether every source has a picture, or which have none.

@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::flow::frame::Frame;
 use crate::flow::source::{Duty, Liveness, Mount, SourceId};
 use crate::flow::track::JudgedFrame;
+use crate::geo::moved::MountCheck;
 use crate::stages::blank::{Blank, Blanker};
 use crate::stages::ingest::{
     DutyControl, IngestError, IngestErrorKind, IngestStats, Ingested, MediaWindow, OpenRequest, Opener, PacketTap,
@@ -78,6 +79,8 @@ pub enum Notice {
     Thinned(SourceId, Duty, u32),
     /// Patrol fell back to watch (true) or returned (false): key frames are too far apart.
     FallsBack(SourceId, bool),
+    /// It was looked whether its camera has turned.
+    Mount(SourceId, MountCheck),
     /// A recording ended, or could not be read.
     Ended(SourceId, Result<RecordedTotals, IngestError>),
 }

@@ -73,12 +73,12 @@ pub struct Preset {
     pub optics: Optics,
 }
 
-/// A camera that stands at one of several presets, or at none while it moves.
+/// A camera that turns: it stands at one of several presets or where its own numbers say, or nowhere while it moves.
 #[derive(Debug)]
 pub struct PresetCamera {
     mast: Mast,
     presets: Vec<Preset>,
-    current: RwLock<Option<usize>>,
+    current: RwLock<Option<(Attitude, Optics)>>,
 }
 
 impl PresetCamera {
@@ -94,21 +94,31 @@ impl PresetCamera {
 
     /// Says at which preset the camera stands now; `None` while it moves. Returns whether the name is known.
     pub fn set_current(&self, name: Option<&str>) -> bool {
-        let found = name.and_then(|name| self.presets.iter().position(|preset| preset.name == name));
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = found;
+        let found = name
+            .and_then(|name| self.presets.iter().find(|preset| preset.name == name))
+            .map(|preset| (preset.attitude, preset.optics));
+        self.set_direction(found);
         found.is_some() == name.is_some()
+    }
+
+    /// Says where the camera looks now and what it sees there; `None` while that is unknown.
+    pub fn set_direction(&self, direction: Option<(Attitude, Optics)>) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = direction;
+    }
+
+    /// Returns the names of the presets that were surveyed.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.presets.iter().map(|preset| preset.name.as_str())
     }
 }
 
 impl PoseProvider for PresetCamera {
     fn pose_at(&self, _pts: MediaTime) -> Result<Pose, PoseRefusal> {
         let current = *self.current.read().unwrap_or_else(PoisonError::into_inner);
-        let preset = current
-            .and_then(|index| self.presets.get(index))
-            .ok_or(PoseRefusal::NoPreset)?;
+        let (attitude, optics) = current.ok_or(PoseRefusal::NoPreset)?;
         Ok(Pose {
-            attitude: Some(preset.attitude),
-            optics: preset.optics,
+            attitude: Some(attitude),
+            optics,
             ..self.mast.pose()
         })
     }

@@ -31,6 +31,10 @@ pub mod fixed;
 
 pub mod onvif;
 
+pub mod onvif_poll;
+
+mod sha1;
+
 pub mod gpx;
 
 pub mod csv;
@@ -42,6 +46,8 @@ pub mod timeline;
 pub mod clock_offset;
 
 pub mod calibrate;
+
+pub mod calibrator;
 
 #[cfg(feature = "video")]
 pub mod gst;

@@ -464,6 +464,9 @@ fn mid_heights(from: &Heights, to: &Heights, share: f64) -> Heights {
     }
 }
 
+/// One standard deviation of the time of records that are stamped with the video's own, in seconds.
+const CUE_SIGMA_S: f64 = 0.02;
+
 /// How the video's time is tied to telemetry's: telemetry seconds = media seconds + offset.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TimeTie {
@@ -503,6 +506,15 @@ impl TimelineProvider {
         *self.tie.write().unwrap_or_else(PoisonError::into_inner) = tie;
     }
 
+    /// Returns the turning of the optical axis over time, as [`Timeline::yaw_rates`].
+    #[must_use]
+    pub fn yaw_rates(&self) -> Vec<(f64, f64)> {
+        self.timeline
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .yaw_rates()
+    }
+
     /// Returns the tie to the video.
     #[must_use]
     pub fn tie(&self) -> TimeTie {
@@ -521,6 +533,22 @@ impl PoseProvider for TimelineProvider {
         }
         Ok(pose)
     }
+}
+
+/// Returns the poses that a log tells about a video. A log on another clock than the video's is taken to begin with it.
+/// `offset_s` is added to the video's time; `sigma_s` is how well that is known.
+#[must_use]
+pub fn poses_of(log: &TelemetryLog, offset_s: f64, sigma_s: Option<f64>) -> TimelineProvider {
+    let timeline = Timeline::of(log);
+    let begins_s = match log.clock {
+        LogTime::Media => 0.0,
+        _ => timeline.span_s().map_or(0.0, |(first, _)| first),
+    };
+    let tie = TimeTie {
+        offset_s: begins_s + offset_s,
+        sigma_s: sigma_s.or_else(|| (log.clock == LogTime::Media).then_some(CUE_SIGMA_S)),
+    };
+    TimelineProvider::new(timeline, tie)
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub mod gst;
 
 pub use packet::UasPacket;
 pub use read::{Counts, PacketReader};
-pub use sample::log_from_bytes;
+pub use sample::{log_from_bytes, sample_of};
 
 /// The universal key of the UAS datalink local set.
 pub const UAS_KEY: [u8; 16] = [
