@@ -177,7 +177,7 @@ fn feed_of(source: &SourceSection, pipeline: &Path) -> anyhow::Result<Option<Fee
         let credentials = user.map(|user| (user, password.unwrap_or_default()));
         let origin = FeedOrigin::Ptz {
             service: PtzService::new(&ptz.service, &ptz.profile, credentials)?,
-            map: ptz.map.clone(),
+            map: ptz.map.clone().map(Box::new),
             every: ptz.every(),
         };
         let camera = PresetCamera::new(ptz.mast, ptz.preset.clone());

@@ -50,7 +50,7 @@ pub enum FeedOrigin {
         /// Its service.
         service: PtzService,
         /// What its numbers mean; without it, only surveyed presets have a direction.
-        map: Option<PtzMap>,
+        map: Option<Box<PtzMap>>,
         /// How often it is asked.
         every: Duration,
     },
@@ -240,7 +240,7 @@ impl Feed {
                 });
             }
             (FeedOrigin::Ptz { service, map, every }, Poses::Ptz(camera)) => {
-                self.ask(service, map.as_ref(), *every, camera, clock, stop);
+                self.ask(service, map.as_deref(), *every, camera, clock, stop);
             }
             _ => {}
         }

@@ -14,12 +14,12 @@ use crate::telemetry::TelemetrySample;
 use crate::telemetry::fixed::{Mast, Preset};
 use crate::telemetry::klv::{UasPacket, write};
 
-fn meta(pts_s: f64, captured: Option<CaptureTime>) -> FrameMeta {
+fn meta(pts_s: f64, captured: CaptureTime) -> FrameMeta {
     FrameMeta {
         source: SourceId::new("drone"),
         sequence: 0,
         pts: MediaTime::from_secs_f64(pts_s),
-        captured,
+        captured: Some(captured),
         arrived: MonotonicTime::from_origin(Duration::from_secs_f64(pts_s)),
         is_key: true,
         gap: Gap::default(),
@@ -27,12 +27,12 @@ fn meta(pts_s: f64, captured: Option<CaptureTime>) -> FrameMeta {
     }
 }
 
-fn captured(unix_s: i64, clock: CaptureClock) -> Option<CaptureTime> {
-    Some(CaptureTime {
+fn captured(unix_s: i64, clock: CaptureClock) -> CaptureTime {
+    CaptureTime {
         at: jiff::Timestamp::from_second(unix_s).unwrap(),
         clock,
         sigma_s: 0.05,
-    })
+    }
 }
 
 /// A feed whose telemetry flies north by 0.001 degrees a second from unix second 1,000.

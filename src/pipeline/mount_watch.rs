@@ -170,12 +170,11 @@ fn reference_path(folder: &Path, source: &str, camera: &FixedCamera) -> PathBuf 
     } = camera;
     let text = format!("{mast:?} {attitude:?} {hfov_deg:?}");
     let digest = Sha256::digest(text.as_bytes());
-    let mark: String = digest
+    let mark = digest
         .iter()
         .take(4)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    folder.join(format!("{source}-{mark}.pgm"))
+        .fold(0_u32, |mark, byte| (mark << 8) | u32::from(*byte));
+    folder.join(format!("{source}-{mark:08x}.pgm"))
 }
 
 #[cfg(test)]
