@@ -16,8 +16,8 @@ use crate::geo::camera_table::{self, Lens};
 use crate::geo::locate::{LocateRefusal, Located, RayDirection, locate};
 use crate::geo::terrain::Terrain;
 use crate::geo::{CameraModel, SensorCrop};
-use crate::telemetry::open::{self, Settings};
 use crate::telemetry::calibrator::{SEARCH_S, ToldCalibration, calibrate};
+use crate::telemetry::open::{self, Settings};
 use crate::telemetry::timeline::{Timeline, poses_of};
 use crate::telemetry::{Gimbal, GimbalFrame, LogTime, TelemetryLog, TelemetrySample};
 
@@ -72,7 +72,10 @@ fn size(text: &str) -> Result<(u32, u32), String> {
 
 /// Says where a pixel is on the ground.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own on the command line")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own on the command line"
+)]
 pub struct LocateArgs {
     /// A photo with EXIF or XMP.
     #[arg(required_unless_present_any = ["telemetry", "video", "pipeline"], conflicts_with = "telemetry")]
@@ -349,15 +352,30 @@ fn camera_of_pipeline(pipeline: &Path, source: &str, preset: Option<&str>) -> an
         .source
         .iter()
         .find(|known| known.id == source)
-        .with_context(|| format!("{} has no source {source:?}; it has {}", pipeline.display(), known()))?;
+        .with_context(|| {
+            format!(
+                "{} has no source {source:?}; it has {}",
+                pipeline.display(),
+                known()
+            )
+        })?;
     let (mast, attitude, optics) = match (&found.camera, &found.ptz, preset) {
         (Some(camera), _, None) => (camera.mast, camera.attitude, camera.optics),
-        (Some(_), _, Some(preset)) => bail!("source {source:?} does not turn: --preset {preset} is not expected"),
+        (Some(_), _, Some(preset)) => {
+            bail!("source {source:?} does not turn: --preset {preset} is not expected")
+        }
         (None, Some(ptz), Some(name)) => {
-            let preset = ptz.preset.iter().find(|preset| preset.name == name).with_context(|| {
-                let names: Vec<&str> = ptz.preset.iter().map(|preset| preset.name.as_str()).collect();
-                format!("source {source:?} has no preset {name:?}; it has {}", names.join(", "))
-            })?;
+            let preset = ptz
+                .preset
+                .iter()
+                .find(|preset| preset.name == name)
+                .with_context(|| {
+                    let names: Vec<&str> = ptz.preset.iter().map(|preset| preset.name.as_str()).collect();
+                    format!(
+                        "source {source:?} has no preset {name:?}; it has {}",
+                        names.join(", ")
+                    )
+                })?;
             (ptz.mast, preset.attitude, preset.optics)
         }
         (None, Some(_), None) => bail!("source {source:?} turns: say with --preset where it stands"),

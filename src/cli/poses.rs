@@ -200,13 +200,15 @@ fn feed_of(source: &SourceSection, pipeline: &Path) -> anyhow::Result<Option<Fee
                 }),
             },
         };
-        return Ok(Some(Feed::moving(id, FeedOrigin::DjiCloud(Box::new(broker)), rule)));
+        return Ok(Some(Feed::moving(
+            id,
+            FeedOrigin::DjiCloud(Box::new(broker)),
+            rule,
+        )));
     }
     Ok(match source.telemetry.as_deref() {
         Some("stream") => Some(Feed::moving(id, FeedOrigin::Stream, rule)),
-        Some(url) if url.contains("://") => {
-            Some(Feed::moving(id, FeedOrigin::Mavlink(url.to_owned()), rule))
-        }
+        Some(url) if url.contains("://") => Some(Feed::moving(id, FeedOrigin::Mavlink(url.to_owned()), rule)),
         _ => None,
     })
 }

@@ -206,10 +206,15 @@ impl Running {
         }
         let parts = |file: &PipelineFile| {
             let places = (file.terrain.clone(), file.grid.clone(), file.mount_check);
-            (file.model.clone(), file.service.clone(), file.console.clone(), file.sink.clone(), places)
+            (
+                file.model.clone(),
+                file.service.clone(),
+                file.console.clone(),
+                file.sink.clone(),
+                places,
+            )
         };
-        if parts(&file) != parts(&self.file)
-        {
+        if parts(&file) != parts(&self.file) {
             warn!("only sources are reloaded; the rest of the file takes effect at the next start");
         }
         self.file.source = file.source;

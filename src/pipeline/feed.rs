@@ -174,7 +174,9 @@ impl Feed {
     /// Ties the telemetry's clock to a frame's. `right_px` is how far the picture moved to the right since the frame
     /// before.
     pub fn tie_to(&self, meta: &FrameMeta, right_px: f64) {
-        let Poses::Timeline(poses) = &self.poses else { return };
+        let Poses::Timeline(poses) = &self.poses else {
+            return;
+        };
         if matches!(self.origin, FeedOrigin::Stream) {
             return;
         }
@@ -219,7 +221,9 @@ impl Feed {
                 while !stop(Duration::ZERO) {
                     match self.mavlink(url, poses, clock, stop) {
                         Ok(()) => return,
-                        Err(why) => warn!(source = %self.source, %url, %why, "MAVLink broke off; it is opened again"),
+                        Err(why) => {
+                            warn!(source = %self.source, %url, %why, "MAVLink broke off; it is opened again")
+                        }
                     }
                     if stop(wait) {
                         return;

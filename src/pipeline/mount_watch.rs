@@ -192,7 +192,8 @@ mod tests {
         let samples = (0..width * height)
             .map(|index| {
                 let (x, y) = ((index % width + shift) as f64, (index / width) as f64);
-                let wave = (x * 0.071 + (y * 0.043).sin() * 3.0).sin() + (y * 0.093 + (x * 0.029).cos() * 4.0).cos();
+                let wave =
+                    (x * 0.071 + (y * 0.043).sin() * 3.0).sin() + (y * 0.093 + (x * 0.029).cos() * 4.0).cos();
                 let cell = ((x / 9.0).floor() * 12.989 + (y / 7.0).floor() * 78.233).sin() * 43_758.545;
                 (light * (128.0 + 30.0 * wave + 60.0 * (cell - cell.floor() - 0.5))) as u8
             })
@@ -259,9 +260,7 @@ mod tests {
         let found = again.look(&still, at("2026-11-25T04:00:00Z")).unwrap();
         assert!(matches!(found, Some(MountCheck::InPlace(_))), "{found:?}");
         assert_eq!(again.look(&still, at("2026-11-25T05:00:00Z")).unwrap(), None);
-        let found = again
-            .look(&picture(40, 1.0), at("2026-11-26T03:10:00Z"))
-            .unwrap();
+        let found = again.look(&picture(40, 1.0), at("2026-11-26T03:10:00Z")).unwrap();
         assert!(
             matches!(found, Some(MountCheck::Moved(_) | MountCheck::Lost)),
             "{found:?}"

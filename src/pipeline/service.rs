@@ -289,11 +289,7 @@ impl Service {
             quiet: plan.quiet,
         });
         let is_live = plan.source.spec.liveness == Liveness::Live;
-        if let Some(feed) = plan
-            .feed
-            .as_ref()
-            .filter(|feed| is_live && feed.is_received())
-        {
+        if let Some(feed) = plan.feed.as_ref().filter(|feed| is_live && feed.is_received()) {
             let (feed, clock) = (Arc::clone(feed), Arc::clone(&self.clock));
             crew.spawn(format!("{id}/telemetry"), move |stop, _| {
                 feed.receive(clock.as_ref(), &|wait| {

@@ -15,9 +15,9 @@ pub(crate) fn sha1(bytes: &[u8]) -> [u8; 20] {
             .map(|word| word.iter().fold(0, |sum, byte| (sum << 8) | u32::from(*byte)))
             .collect();
         for index in 16..80_usize {
-            let mixed = [3, 8, 14, 16]
-                .iter()
-                .fold(0, |mixed, back| mixed ^ words.get(index - back).copied().unwrap_or(0));
+            let mixed = [3, 8, 14, 16].iter().fold(0, |mixed, back| {
+                mixed ^ words.get(index - back).copied().unwrap_or(0)
+            });
             words.push(mixed.rotate_left(1));
         }
         let [mut a, mut b, mut c, mut d, mut e] = state;
