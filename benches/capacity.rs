@@ -71,7 +71,13 @@ impl Process {
     fn resident_mib(&self) -> f64 {
         self.proc("status")
             .lines()
-            .find_map(|line| line.strip_prefix("RssAnon:")?.split_whitespace().next()?.parse().ok())
+            .find_map(|line| {
+                line.strip_prefix("RssAnon:")?
+                    .split_whitespace()
+                    .next()?
+                    .parse()
+                    .ok()
+            })
             .map_or(0.0, |kib: f64| kib / 1024.0)
     }
 }
@@ -82,7 +88,15 @@ fn rendered(program: &Path) -> PathBuf {
     if !clip.is_file() {
         println!("rendering a scene (once)");
         let status = Command::new(program)
-            .args(["simulate", "--scene", "tower", "--size", "1920x1080", "--fps", "25"])
+            .args([
+                "simulate",
+                "--scene",
+                "tower",
+                "--size",
+                "1920x1080",
+                "--fps",
+                "25",
+            ])
             .args(["--seconds", "12", "--fire", "none", "--name", "capacity", "--out"])
             .arg(&folder)
             .stdout(Stdio::null())
@@ -126,7 +140,10 @@ fn pipeline(addresses: &[String], duty: &str) -> String {
 fn metrics(address: &str) -> String {
     let ask = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect(address)?;
-        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+        write!(
+            stream,
+            "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        )?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
         Ok(text)
@@ -171,7 +188,10 @@ fn row(args: &Args, clip: &Path, count: usize) -> f64 {
         .unwrap_or_else(|| panic!("the service did not start: {line}"))
         .to_owned();
     while !inferred(&metrics(&address)).iter().any(|&count| count > 0.0) {
-        assert!(began.elapsed() < Duration::from_mins(1), "nothing was inferred in a minute");
+        assert!(
+            began.elapsed() < Duration::from_mins(1),
+            "nothing was inferred in a minute"
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
     let first_s = began.elapsed().as_secs_f64();
@@ -186,7 +206,11 @@ fn row(args: &Args, clip: &Path, count: usize) -> f64 {
     std::thread::sleep(Duration::from_secs_f64(args.seconds));
     let page = metrics(&address);
     let passed = from.elapsed().as_secs_f64();
-    let asked = if args.duty == "patrol" { passed / 2.0 } else { passed * 5.0 };
+    let asked = if args.duty == "patrol" {
+        passed / 2.0
+    } else {
+        passed * 5.0
+    };
     // A look that falls just outside the time is no failure.
     let shares: Vec<f64> = inferred(&page)
         .iter()

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
 use crate::flow::source::SourceState;
-use crate::pipeline::service::Shared;
+use crate::pipeline::shared::Shared;
 
 /// Writes a metric's head.
 fn head(text: &mut String, name: &str, kind: &str, help: &str) {

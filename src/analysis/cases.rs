@@ -21,8 +21,8 @@ use crate::pipeline::keeper::FolderKeeper;
 use crate::stages::incident::{Ids, IncidentBook, IncidentConfig, NoGrid, WeightedFusion};
 use crate::stages::locate::{CameraChoice, LocateSettings, Locator};
 use crate::stages::report::{EvidenceKeeper, ReportSettings, Reporter};
-use crate::telemetry::open::{Settings, beside_or_inside};
 use crate::telemetry::calibrator::{Calibrator, ToldCalibration};
+use crate::telemetry::open::{Settings, beside_or_inside};
 use crate::telemetry::timeline::{TimeTie, poses_of};
 use crate::telemetry::{LogTime, TimelineProvider};
 

@@ -67,7 +67,10 @@ pub(super) fn map(flight: &Flight) -> String {
         match (&fire.position, &fire.bearing) {
             (Some(position), _) => all.extend(outline(position)),
             (None, Some(bearing)) => {
-                all.extend([bearing.from, destination(bearing.from, bearing.azimuth_deg, BEARING_M)]);
+                all.extend([
+                    bearing.from,
+                    destination(bearing.from, bearing.azimuth_deg, BEARING_M),
+                ]);
             }
             (None, None) => {}
         }
@@ -179,11 +182,7 @@ fn table(page: &mut String, flight: &Flight) {
             ("天地图 Tianditu", &links.tianditu),
             ("geo:", &links.geo),
         ] {
-            let _written = write!(
-                page,
-                "<a href=\"{}\">{name}</a> ",
-                address.replace('&', "&amp;")
-            );
+            let _written = write!(page, "<a href=\"{}\">{name}</a> ", address.replace('&', "&amp;"));
         }
         page.push_str("</td></tr>");
     }
@@ -253,7 +252,10 @@ mod tests {
             for pair in points.split('"').next().unwrap().split_whitespace() {
                 let (x, y) = pair.split_once(',').unwrap();
                 let (x, y): (f64, f64) = (x.parse().unwrap(), y.parse().unwrap());
-                assert!((0.0..=WIDTH).contains(&x) && (0.0..=HEIGHT).contains(&y), "{pair}");
+                assert!(
+                    (0.0..=WIDTH).contains(&x) && (0.0..=HEIGHT).contains(&y),
+                    "{pair}"
+                );
             }
         }
         assert_eq!(map(&Flight::default()), "");

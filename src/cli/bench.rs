@@ -254,7 +254,9 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     };
     let model = Model::find(&Catalogue::of_this_machine(), &name)?;
     let options = SessionOptions {
-        provider: file.as_ref().map_or_else(Default::default, |file| file.model.provider),
+        provider: file
+            .as_ref()
+            .map_or_else(Default::default, |file| file.model.provider),
         ..SessionOptions::default()
     };
     let (processor, load_average) = machine_words();
@@ -271,7 +273,11 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
         .flat_map(|file| &file.source)
         .map(|source| {
             let rates = source.rates();
-            let rate = if source.duty == Duty::Alarm { rates.alarm } else { rates.watch };
+            let rate = if source.duty == Duty::Alarm {
+                rates.alarm
+            } else {
+                rates.watch
+            };
             Load {
                 id: source.id.clone(),
                 duty: source.duty,
@@ -279,9 +285,8 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
             }
         })
         .collect();
-    let share = (!sources.is_empty()).then(|| {
-        sources.iter().map(|source| source.cpu_ms_per_s).sum::<f64>() / (cores as f64 * 1000.0)
-    });
+    let share = (!sources.is_empty())
+        .then(|| sources.iter().map(|source| source.cpu_ms_per_s).sum::<f64>() / (cores as f64 * 1000.0));
     let report = Report {
         processor,
         cores,
@@ -299,7 +304,9 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
         print(&report);
     }
     // A machine that is too small is an answer, and one that a script wants to see.
-    Ok(ExitCode::from(u8::from(report.share.is_some_and(|share| share > USABLE))))
+    Ok(ExitCode::from(u8::from(
+        report.share.is_some_and(|share| share > USABLE),
+    )))
 }
 
 fn print(report: &Report) {
@@ -319,9 +326,18 @@ fn print(report: &Report) {
     );
     println!();
     println!("CPU milliseconds");
-    println!("  read and decode a frame                 {:8.2}", costs.decode_ms);
-    println!("  read up to and decode a key frame       {:8.2}", costs.key_frame_ms);
-    println!("  prepare a frame                         {:8.2}", costs.prepare_ms);
+    println!(
+        "  read and decode a frame                 {:8.2}",
+        costs.decode_ms
+    );
+    println!(
+        "  read up to and decode a key frame       {:8.2}",
+        costs.key_frame_ms
+    );
+    println!(
+        "  prepare a frame                         {:8.2}",
+        costs.prepare_ms
+    );
     println!("  infer                                   {:8.2}", costs.infer_ms);
     println!();
     println!(
@@ -341,6 +357,9 @@ fn print(report: &Report) {
             );
         }
         let verdict = if share <= USABLE { "fits" } else { "does not fit" };
-        println!("This pipeline takes {:.0} % of the machine: it {verdict}", share * 100.0);
+        println!(
+            "This pipeline takes {:.0} % of the machine: it {verdict}",
+            share * 100.0
+        );
     }
 }

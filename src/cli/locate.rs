@@ -9,15 +9,16 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::cli::telemetry::GimbalYaw;
-use crate::flow::pose::{Height, HeightDatum, PoseFlag};
+use crate::flow::pose::{Height, HeightDatum, PoseFlag, PoseFlags};
 use crate::flow::position::{Ellipse, Method};
 use crate::geo::assumptions::Assumptions;
 use crate::geo::camera_table::{self, Lens};
 use crate::geo::locate::{LocateRefusal, Located, RayDirection, locate};
 use crate::geo::terrain::Terrain;
 use crate::geo::{CameraModel, SensorCrop};
+use crate::telemetry::calibrator::{SEARCH_S, ToldCalibration, calibrate};
 use crate::telemetry::open::{self, Settings};
-use crate::telemetry::timeline::Timeline;
+use crate::telemetry::timeline::{Timeline, poses_of};
 use crate::telemetry::{Gimbal, GimbalFrame, LogTime, TelemetryLog, TelemetrySample};
 
 /// The picture's size where nothing states it: only the shape of pixels off the middle depends on it.
@@ -71,10 +72,26 @@ fn size(text: &str) -> Result<(u32, u32), String> {
 
 /// Says where a pixel is on the ground.
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own on the command line"
+)]
 pub struct LocateArgs {
     /// A photo with EXIF or XMP.
-    #[arg(required_unless_present_any = ["telemetry", "video"], conflicts_with = "telemetry")]
+    #[arg(required_unless_present_any = ["telemetry", "video", "pipeline"], conflicts_with = "telemetry")]
     photo: Option<PathBuf>,
+
+    /// A pipeline file with a fixed camera.
+    #[arg(long, value_name = "PIPELINE.toml", requires = "source", conflicts_with_all = ["photo", "telemetry", "at", "all"])]
+    pipeline: Option<PathBuf>,
+
+    /// Which of its sources.
+    #[arg(long, value_name = "ID", requires = "pipeline")]
+    source: Option<String>,
+
+    /// The preset at which a turning camera of the pipeline stands.
+    #[arg(long, value_name = "NAME", requires = "pipeline")]
+    preset: Option<String>,
 
     /// Telemetry: .SRT, .klv, .ts, .tlog, .json, .csv, .gpx.
     #[arg(long, value_name = "FILE")]
@@ -88,9 +105,13 @@ pub struct LocateArgs {
     #[arg(long, value_name = "T", conflicts_with_all = ["frame", "all"])]
     at: Option<f64>,
 
-    /// The frame, counted from 0; needs `--fps`.
-    #[arg(long, value_name = "N", requires = "fps", conflicts_with = "all")]
+    /// The frame, counted from 0; its time is that of `--video`, or follows from `--fps`.
+    #[arg(long, value_name = "N", conflicts_with = "all")]
     frame: Option<u64>,
+
+    /// Finds the offset of the telemetry's clock from a pan of the camera in `--video`.
+    #[arg(long, requires = "video", conflicts_with = "time_offset")]
+    calibrate_time: bool,
 
     /// Frames a second of the video.
     #[arg(long)]
@@ -169,6 +190,15 @@ struct Answer {
     method: Option<Method>,
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time_calibration: Option<ToldCalibration>,
+    #[serde(skip_serializing_if = "has_none")]
+    flags: PoseFlags,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+const fn has_none(flags: &PoseFlags) -> bool {
+    flags.is_empty()
 }
 
 #[derive(Debug, Serialize)]
@@ -182,8 +212,20 @@ struct AnswerPosition {
 /// Prints where a pixel is.
 pub fn run(args: &LocateArgs) -> anyhow::Result<ExitCode> {
     let settings = GimbalYaw::settings(args.gimbal_yaw);
-    let log = telemetry(args, &settings)?;
-    let terrain = if args.dem.is_empty() {
+    let log = match (&args.pipeline, &args.source) {
+        (Some(pipeline), Some(source)) => camera_of_pipeline(pipeline, source, args.preset.as_deref())?,
+        _ => telemetry(args, &settings)?,
+    };
+    let seen = seen_of_video(args, &log)?;
+    let calibration = args
+        .calibrate_time
+        .then(|| calibration(&log, &seen))
+        .transpose()?
+        .flatten();
+    let terrain = if let (true, Some(pipeline)) = (args.dem.is_empty(), &args.pipeline) {
+        let file = crate::config::load::read(pipeline)?;
+        super::poses::ground(&file.terrain, pipeline)?.map(|ground| ground.as_ref().clone())
+    } else if args.dem.is_empty() {
         None
     } else {
         Some(Terrain::open(&args.dem, HeightDatum::Egm2008)?)
@@ -192,6 +234,8 @@ pub fn run(args: &LocateArgs) -> anyhow::Result<ExitCode> {
         args,
         log: &log,
         terrain,
+        seen,
+        calibration,
     };
     for note in &log.notes {
         tracing::info!("{note}");
@@ -238,6 +282,120 @@ struct Job<'run> {
     args: &'run LocateArgs,
     log: &'run TelemetryLog,
     terrain: Option<Terrain>,
+    seen: SeenVideo,
+    calibration: Option<ToldCalibration>,
+}
+
+/// What was seen of the video, where one was given.
+#[derive(Debug, Default)]
+struct SeenVideo {
+    size: Option<(u32, u32)>,
+    frame_s: Option<f64>,
+    motion: Vec<(f64, f64)>,
+}
+
+/// Looks at the video for what the question needs of it.
+#[cfg(feature = "video")]
+fn seen_of_video(args: &LocateArgs, log: &TelemetryLog) -> anyhow::Result<SeenVideo> {
+    use super::video_look::{Wanted, look};
+    let Some(video) = &args.video else {
+        return Ok(SeenVideo::default());
+    };
+    let is_size_known = args.size.or(log.picture_px).is_some();
+    let frame = args.frame.filter(|_| args.fps.is_none());
+    if is_size_known && frame.is_none() && !args.calibrate_time {
+        return Ok(SeenVideo::default());
+    }
+    let wanted = Wanted {
+        frame,
+        motion: args.calibrate_time,
+    };
+    let seen = look(video, wanted)?;
+    Ok(SeenVideo {
+        size: Some(seen.size),
+        frame_s: seen.frame_s,
+        motion: seen.motion.curve(),
+    })
+}
+
+/// Without GStreamer, nothing is seen of a video.
+#[cfg(not(feature = "video"))]
+fn seen_of_video(args: &LocateArgs, _log: &TelemetryLog) -> anyhow::Result<SeenVideo> {
+    if args.calibrate_time || (args.frame.is_some() && args.fps.is_none()) {
+        bail!("this build reads no video: give --fps or --time-offset, or build with the feature `video`");
+    }
+    Ok(SeenVideo::default())
+}
+
+/// Finds the offset of telemetry's clock; none where the telemetry has the video's own time.
+fn calibration(log: &TelemetryLog, seen: &SeenVideo) -> anyhow::Result<Option<ToldCalibration>> {
+    if log.clock == LogTime::Media {
+        return Ok(None);
+    }
+    let poses = poses_of(log, 0.0, None);
+    let found = calibrate(&seen.motion, &poses, poses.tie(), SEARCH_S)?;
+    let last_s = seen.motion.last().map_or(found.at_s, |(last_s, _)| *last_s);
+    Ok(Some(ToldCalibration {
+        found,
+        age_s: (last_s - found.at_s).max(0.0),
+    }))
+}
+
+/// Returns the one record that a fixed camera of a pipeline amounts to.
+fn camera_of_pipeline(pipeline: &Path, source: &str, preset: Option<&str>) -> anyhow::Result<TelemetryLog> {
+    let file = crate::config::load::read(pipeline)?;
+    let known = || -> String {
+        let ids: Vec<&str> = file.source.iter().map(|source| source.id.as_str()).collect();
+        ids.join(", ")
+    };
+    let found = file
+        .source
+        .iter()
+        .find(|known| known.id == source)
+        .with_context(|| {
+            format!(
+                "{} has no source {source:?}; it has {}",
+                pipeline.display(),
+                known()
+            )
+        })?;
+    let (mast, attitude, optics) = match (&found.camera, &found.ptz, preset) {
+        (Some(camera), _, None) => (camera.mast, camera.attitude, camera.optics),
+        (Some(_), _, Some(preset)) => {
+            bail!("source {source:?} does not turn: --preset {preset} is not expected")
+        }
+        (None, Some(ptz), Some(name)) => {
+            let preset = ptz
+                .preset
+                .iter()
+                .find(|preset| preset.name == name)
+                .with_context(|| {
+                    let names: Vec<&str> = ptz.preset.iter().map(|preset| preset.name.as_str()).collect();
+                    format!(
+                        "source {source:?} has no preset {name:?}; it has {}",
+                        names.join(", ")
+                    )
+                })?;
+            (ptz.mast, preset.attitude, preset.optics)
+        }
+        (None, Some(_), None) => bail!("source {source:?} turns: say with --preset where it stands"),
+        (None, None, _) => bail!(
+            "source {source:?} has neither `camera` nor `ptz`: its pose is not in the pipeline file; give --telemetry"
+        ),
+    };
+    let mut log = TelemetryLog::new("pipeline", LogTime::None);
+    log.samples.push(TelemetrySample {
+        position: crate::flow::pose::Wgs84::checked(mast.lat, mast.lon),
+        heights: crate::flow::pose::Heights::default().with(mast.height),
+        gimbal: Some(Gimbal {
+            attitude,
+            frame: GimbalFrame::Earth,
+        }),
+        optics,
+        sigmas: mast.sigmas,
+        ..TelemetrySample::default()
+    });
+    Ok(log)
 }
 
 impl Job<'_> {
@@ -247,7 +405,12 @@ impl Job<'_> {
         let asked_s = match (args.at, args.frame, args.fps) {
             (Some(at_s), _, _) => Some(at_s),
             (None, Some(frame), Some(fps)) if fps > 0.0 => Some(frame as f64 / fps),
-            (None, Some(_), _) => bail!("--fps must be more than 0"),
+            (None, Some(_), Some(_)) => bail!("--fps must be more than 0"),
+            (None, Some(_), None) => Some(
+                self.seen
+                    .frame_s
+                    .context("--frame needs --video, whose frames are counted, or --fps")?,
+            ),
             (None, None, _) => None,
         };
         let (Some(asked_s), true) = (asked_s, self.log.clock != LogTime::None) else {
@@ -262,7 +425,14 @@ impl Job<'_> {
         let at_s = self.telemetry_s(asked_s)?;
         let timeline = Timeline::of(self.log);
         Ok(match timeline.sample_at(at_s) {
-            Ok((sample, age_s)) => self.answer_with_age(&sample, age_s),
+            Ok((mut sample, age_s)) => {
+                if let Some(told) = &self.calibration {
+                    sample.sigmas.time_s = Some(told.found.sigma_s);
+                } else if self.is_tie_assumed(asked_s) {
+                    sample.flags.insert(PoseFlag::TimeOffsetAssumed);
+                }
+                self.answer_with_age(&sample, age_s)
+            }
             Err(refusal) => Answer {
                 unix_s: (self.log.clock == LogTime::Unix).then_some(at_s),
                 media_s: (self.log.clock == LogTime::Media).then_some(at_s),
@@ -272,8 +442,15 @@ impl Job<'_> {
                 ce90_m: None,
                 method: None,
                 refused: Some(refusal.to_string()),
+                time_calibration: self.calibration,
+                flags: PoseFlags::NONE,
             },
         })
+    }
+
+    /// Returns whether nothing but the habit of starting both together ties the video's time to the telemetry's.
+    fn is_tie_assumed(&self, asked_s: f64) -> bool {
+        self.log.clock != LogTime::Media && asked_s <= 1e8
     }
 
     /// Turns the time that was asked for into the log's own time.
@@ -292,7 +469,10 @@ impl Job<'_> {
             LogTime::Media => asked_s + self.args.time_offset,
             LogTime::Unix if is_absolute => asked_s,
             // Without a tie between the two clocks, the first record is the start of the video.
-            _ => first_s + asked_s + self.args.time_offset,
+            _ => {
+                let found_s = self.calibration.map_or(0.0, |told| told.found.offset_s);
+                first_s + asked_s + self.args.time_offset + found_s
+            }
         })
     }
 
@@ -330,6 +510,8 @@ impl Job<'_> {
             ce90_m: position.map(|position| position.ce90_m),
             method: position.map(|position| position.method),
             refused,
+            time_calibration: self.calibration,
+            flags: sample.flags,
         }
     }
 
@@ -361,10 +543,17 @@ impl Job<'_> {
         let mut pose = sample.to_pose();
         pose.age_s = Some(age_s);
         // The record itself is asked for, or the file's own time: there is no offset to a picture.
-        pose.sigmas.time_s = pose.sigmas.time_s.or(Some(0.0));
-        let (width, height) = self.args.size.or(self.log.picture_px).unwrap_or(USUAL_SIZE);
+        if !pose.flags.contains(PoseFlag::TimeOffsetAssumed) {
+            pose.sigmas.time_s = pose.sigmas.time_s.or(Some(0.0));
+        }
+        let (width, height) = self
+            .args
+            .size
+            .or(self.log.picture_px)
+            .or(self.seen.size)
+            .unwrap_or(USUAL_SIZE);
         let is_wide = f64::from(width) > 1.6 * f64::from(height);
-        let crop = if is_wide {
+        let crop = if is_wide && self.args.pipeline.is_none() {
             SensorCrop::FullWidthOfFourThirds
         } else {
             SensorCrop::Whole
@@ -388,6 +577,8 @@ impl Job<'_> {
         let ground = match (&self.terrain, self.args.ground) {
             (Some(terrain), _) => terrain.clone(),
             (None, Some(metres)) => Terrain::plane(Height::new(metres, HeightDatum::Egm2008)),
+            // Without terrain, the ground is level at the foot of a mast.
+            (None, None) if self.args.pipeline.is_some() => Terrain::flat_below_camera(),
             (None, None) => match sample.frame_centre_heights.absolute() {
                 Some(stated) if sample.frame_centre.is_some() && sample.heights.absolute().is_some() => {
                     assumptions.sigmas.terrain_m = STATED_GROUND_SIGMA_M;
@@ -454,6 +645,14 @@ fn describe(answer: &Answer) -> String {
             ellipse.azimuth_deg,
             ellipse.level * 100.0
         ));
+    }
+    if let Some(told) = &answer.time_calibration {
+        lines.push(format!(
+            "time      offset {:+.2} s ± {:.2} s by a pan of the camera (correlation {:.2}, {:.0} s old)",
+            told.found.offset_s, told.found.sigma_s, told.found.quality, told.age_s
+        ));
+    } else if answer.flags.contains(PoseFlag::TimeOffsetAssumed) {
+        lines.push("time      video and telemetry are taken to begin together".to_owned());
     }
     if let Some(method) = answer.method
         && let Ok(serde_json::Value::String(word)) = serde_json::to_value(method)

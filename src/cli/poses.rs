@@ -177,7 +177,7 @@ fn feed_of(source: &SourceSection, pipeline: &Path) -> anyhow::Result<Option<Fee
         let credentials = user.map(|user| (user, password.unwrap_or_default()));
         let origin = FeedOrigin::Ptz {
             service: PtzService::new(&ptz.service, &ptz.profile, credentials)?,
-            map: ptz.map.clone(),
+            map: ptz.map.clone().map(Box::new),
             every: ptz.every(),
         };
         let camera = PresetCamera::new(ptz.mast, ptz.preset.clone());
@@ -200,13 +200,15 @@ fn feed_of(source: &SourceSection, pipeline: &Path) -> anyhow::Result<Option<Fee
                 }),
             },
         };
-        return Ok(Some(Feed::moving(id, FeedOrigin::DjiCloud(Box::new(broker)), rule)));
+        return Ok(Some(Feed::moving(
+            id,
+            FeedOrigin::DjiCloud(Box::new(broker)),
+            rule,
+        )));
     }
     Ok(match source.telemetry.as_deref() {
         Some("stream") => Some(Feed::moving(id, FeedOrigin::Stream, rule)),
-        Some(url) if url.contains("://") => {
-            Some(Feed::moving(id, FeedOrigin::Mavlink(url.to_owned()), rule))
-        }
+        Some(url) if url.contains("://") => Some(Feed::moving(id, FeedOrigin::Mavlink(url.to_owned()), rule)),
         _ => None,
     })
 }

@@ -50,7 +50,7 @@ pub enum FeedOrigin {
         /// Its service.
         service: PtzService,
         /// What its numbers mean; without it, only surveyed presets have a direction.
-        map: Option<PtzMap>,
+        map: Option<Box<PtzMap>>,
         /// How often it is asked.
         every: Duration,
     },
@@ -174,7 +174,9 @@ impl Feed {
     /// Ties the telemetry's clock to a frame's. `right_px` is how far the picture moved to the right since the frame
     /// before.
     pub fn tie_to(&self, meta: &FrameMeta, right_px: f64) {
-        let Poses::Timeline(poses) = &self.poses else { return };
+        let Poses::Timeline(poses) = &self.poses else {
+            return;
+        };
         if matches!(self.origin, FeedOrigin::Stream) {
             return;
         }
@@ -219,7 +221,9 @@ impl Feed {
                 while !stop(Duration::ZERO) {
                     match self.mavlink(url, poses, clock, stop) {
                         Ok(()) => return,
-                        Err(why) => warn!(source = %self.source, %url, %why, "MAVLink broke off; it is opened again"),
+                        Err(why) => {
+                            warn!(source = %self.source, %url, %why, "MAVLink broke off; it is opened again")
+                        }
                     }
                     if stop(wait) {
                         return;
@@ -240,7 +244,7 @@ impl Feed {
                 });
             }
             (FeedOrigin::Ptz { service, map, every }, Poses::Ptz(camera)) => {
-                self.ask(service, map.as_ref(), *every, camera, clock, stop);
+                self.ask(service, map.as_deref(), *every, camera, clock, stop);
             }
             _ => {}
         }

@@ -5,21 +5,19 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use super::*;
 use crate::clock::SystemClock;
 use crate::flow::frame::Gap;
-use crate::flow::pose::{
-    Attitude, Height, HeightDatum, Optics, PoseFlag, PoseRefusal, PoseSigmas, Wgs84,
-};
+use crate::flow::pose::{Attitude, Height, HeightDatum, Optics, PoseFlag, PoseRefusal, PoseSigmas, Wgs84};
 use crate::flow::source::Duty;
 use crate::flow::time::{CaptureTime, MediaTime, MonotonicTime};
 use crate::telemetry::TelemetrySample;
 use crate::telemetry::fixed::{Mast, Preset};
 use crate::telemetry::klv::{UasPacket, write};
 
-fn meta(pts_s: f64, captured: Option<CaptureTime>) -> FrameMeta {
+fn meta(pts_s: f64, captured: CaptureTime) -> FrameMeta {
     FrameMeta {
         source: SourceId::new("drone"),
         sequence: 0,
         pts: MediaTime::from_secs_f64(pts_s),
-        captured,
+        captured: Some(captured),
         arrived: MonotonicTime::from_origin(Duration::from_secs_f64(pts_s)),
         is_key: true,
         gap: Gap::default(),
@@ -27,12 +25,12 @@ fn meta(pts_s: f64, captured: Option<CaptureTime>) -> FrameMeta {
     }
 }
 
-fn captured(unix_s: i64, clock: CaptureClock) -> Option<CaptureTime> {
-    Some(CaptureTime {
+fn captured(unix_s: i64, clock: CaptureClock) -> CaptureTime {
+    CaptureTime {
         at: jiff::Timestamp::from_second(unix_s).unwrap(),
         clock,
         sigma_s: 0.05,
-    })
+    }
 }
 
 /// A feed whose telemetry flies north by 0.001 degrees a second from unix second 1,000.
@@ -129,7 +127,10 @@ fn answer_onvif(listener: &TcpListener, leave: &AtomicBool, questions: &AtomicU3
         let mut socket = socket.unwrap();
         let mut bytes = Vec::new();
         let mut buffer = [0; 4096];
-        while !bytes.windows(11).any(|window| window == b"</s:Envelope>".get(..11).unwrap()) {
+        while !bytes
+            .windows(11)
+            .any(|window| window == b"</s:Envelope>".get(..11).unwrap())
+        {
             match socket.read(&mut buffer).unwrap() {
                 0 => break,
                 length => bytes.extend_from_slice(&buffer[..length]),
@@ -179,7 +180,9 @@ fn a_camera_that_is_asked_stands_at_its_surveyed_preset() {
     assert_eq!(feed.poses().pose_at(MediaTime::ZERO), Err(PoseRefusal::NoPreset));
     std::thread::scope(|scope| {
         scope.spawn(|| answer_onvif(&listener, &leave, &questions));
-        feed.receive(&SystemClock::new(), &|_wait| questions.load(Ordering::Relaxed) >= 2);
+        feed.receive(&SystemClock::new(), &|_wait| {
+            questions.load(Ordering::Relaxed) >= 2
+        });
         leave.store(true, Ordering::Relaxed);
         drop(TcpStream::connect(address));
     });

@@ -36,4 +36,10 @@ pub mod keeper;
 pub mod twin;
 
 #[cfg(feature = "video")]
+pub mod shared;
+
+#[cfg(feature = "video")]
+mod news;
+
+#[cfg(feature = "video")]
 pub mod service;

@@ -170,12 +170,11 @@ fn reference_path(folder: &Path, source: &str, camera: &FixedCamera) -> PathBuf 
     } = camera;
     let text = format!("{mast:?} {attitude:?} {hfov_deg:?}");
     let digest = Sha256::digest(text.as_bytes());
-    let mark: String = digest
+    let mark = digest
         .iter()
         .take(4)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    folder.join(format!("{source}-{mark}.pgm"))
+        .fold(0_u32, |mark, byte| (mark << 8) | u32::from(*byte));
+    folder.join(format!("{source}-{mark:08x}.pgm"))
 }
 
 #[cfg(test)]
@@ -193,7 +192,8 @@ mod tests {
         let samples = (0..width * height)
             .map(|index| {
                 let (x, y) = ((index % width + shift) as f64, (index / width) as f64);
-                let wave = (x * 0.071 + (y * 0.043).sin() * 3.0).sin() + (y * 0.093 + (x * 0.029).cos() * 4.0).cos();
+                let wave =
+                    (x * 0.071 + (y * 0.043).sin() * 3.0).sin() + (y * 0.093 + (x * 0.029).cos() * 4.0).cos();
                 let cell = ((x / 9.0).floor() * 12.989 + (y / 7.0).floor() * 78.233).sin() * 43_758.545;
                 (light * (128.0 + 30.0 * wave + 60.0 * (cell - cell.floor() - 0.5))) as u8
             })
@@ -260,9 +260,7 @@ mod tests {
         let found = again.look(&still, at("2026-11-25T04:00:00Z")).unwrap();
         assert!(matches!(found, Some(MountCheck::InPlace(_))), "{found:?}");
         assert_eq!(again.look(&still, at("2026-11-25T05:00:00Z")).unwrap(), None);
-        let found = again
-            .look(&picture(40, 1.0), at("2026-11-26T03:10:00Z"))
-            .unwrap();
+        let found = again.look(&picture(40, 1.0), at("2026-11-26T03:10:00Z")).unwrap();
         assert!(
             matches!(found, Some(MountCheck::Moved(_) | MountCheck::Lost)),
             "{found:?}"

@@ -1,34 +1,34 @@
 //! The live service: all sources, one model, one desk of incidents, all sinks. Everything is wired here.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tracing::{error, info, warn};
 
-use super::admission::{Admission, AdmissionSettings, Strain, Thinning};
+use super::admission::{Admission, AdmissionSettings, Strain};
 use super::exit::{Ending, Exit, root_cause};
 use super::feed::Feed;
 use super::inference::{Inference, InferenceSettings};
 use super::keeper::FolderKeeper;
-use super::link::{LinkReceiver, LinkSender, Received, link};
-use super::mount_watch::{MountWatch, MountWatchSettings};
+use super::link::{LinkSender, link};
+use super::mount_watch::MountWatchSettings;
+use super::news::{MountTeller, keep_desk, tell_news};
 use super::runner::{Crew, process_cpu};
-use super::source::{self, Notice, Outlets, SourceGauges, SourcePlan};
+use super::shared::{Shared, SourceView};
+use super::source::{self, Notice, Outlets, SourcePlan};
 use super::stats::Board;
 use super::stop::Stop;
 use super::twin::Twin;
 use crate::clock::Clock;
-use crate::flow::event::{EventMaker, SourceStatus};
+use crate::flow::event::EventMaker;
 use crate::flow::report::TrackReport;
 use crate::flow::source::{Duty, Liveness, SourceId, SourceState};
 use crate::flow::time::MonotonicTime;
 use crate::flow::track::{Decision, JudgedFrame};
-use crate::geo::moved::MountCheck;
 use crate::stages::evidence::ring::{ClipLimits, ClipRing};
-use crate::stages::incident::{Ids, IncidentDesk};
+use crate::stages::incident::IncidentDesk;
 use crate::stages::infer::{InferError, Model, Runtime};
 use crate::stages::ingest::{Opener, PacketTap};
 use crate::stages::locate::{LocateSettings, Locator};
@@ -39,8 +39,6 @@ use crate::stages::verify::duty::{DutyPolicy, DutySettings};
 const REPORTS: usize = 64;
 /// News that wait.
 const NOTICES: usize = 256;
-/// How often deadlines are looked at.
-const TICK: Duration = Duration::from_secs(1);
 /// A source whose stage broke is started again after so long.
 const REBUILD_AFTER: Duration = Duration::from_secs(5);
 /// How often the machine's strain is measured.
@@ -64,55 +62,6 @@ pub struct LivePlan {
     pub quiet: Duration,
     /// How often a burning track is reported.
     pub report_every: Duration,
-}
-
-/// What is known of a source, for people and metrics.
-#[derive(Clone, Debug)]
-pub struct SourceView {
-    /// Its state.
-    pub state: SourceState,
-    /// Since when.
-    pub since: Timestamp,
-    /// Why, in words.
-    pub detail: Option<String>,
-    /// Which decoder reads it.
-    pub decoder: Option<String>,
-    /// The counters of its stages.
-    pub gauges: SourceGauges,
-    /// How often a stage of it broke and was started again.
-    pub rebuilt: u64,
-    /// How often the duty level moved.
-    pub duty_moves: u64,
-}
-
-/// What all threads of the service share.
-#[derive(Clone)]
-pub struct Shared {
-    /// Counters of stages and links.
-    pub board: Board,
-    views: Arc<Mutex<BTreeMap<SourceId, SourceView>>>,
-    clock: Arc<dyn Clock>,
-    /// What gives way when the machine is full.
-    pub thinning: Arc<Thinning>,
-}
-
-impl Shared {
-    /// Returns what is known of every source, by name.
-    #[must_use]
-    pub fn views(&self) -> BTreeMap<SourceId, SourceView> {
-        self.views.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn update(&self, id: &SourceId, change: impl FnOnce(&mut SourceView)) {
-        if let Some(view) = self
-            .views
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_mut(id)
-        {
-            change(view);
-        }
-    }
 }
 
 struct Running {
@@ -311,11 +260,7 @@ impl Service {
             quiet: plan.quiet,
         });
         let is_live = plan.source.spec.liveness == Liveness::Live;
-        if let Some(feed) = plan
-            .feed
-            .as_ref()
-            .filter(|feed| is_live && feed.is_received())
-        {
+        if let Some(feed) = plan.feed.as_ref().filter(|feed| is_live && feed.is_received()) {
             let (feed, clock) = (Arc::clone(feed), Arc::clone(&self.clock));
             crew.spawn(format!("{id}/telemetry"), move |stop, _| {
                 feed.receive(clock.as_ref(), &|wait| {
@@ -497,8 +442,14 @@ impl Service {
         self.shared.thinning.set(step);
         let one_of = |duty| self.shared.thinning.one_of(duty);
         let (cores, late) = (strain.cores, strain.late);
-        warn!(step, cores, late, patrol = one_of(Duty::Patrol), watch = one_of(Duty::Watch),
-            "the machine is full or has room again: one of so many looks is taken");
+        warn!(
+            step,
+            cores,
+            late,
+            patrol = one_of(Duty::Patrol),
+            watch = one_of(Duty::Watch),
+            "the machine is full or has room again: one of so many looks is taken"
+        );
         for (id, view) in &views {
             let duty = view.gauges.duty.effective();
             if let Some(notices) = self.notices.as_ref().filter(|_| duty != Duty::Alarm) {
@@ -523,223 +474,4 @@ impl Service {
         endings.extend(self.crew.join());
         endings
     }
-}
-
-/// Tells the news when a camera has turned.
-struct MountTeller {
-    watch: MountWatch,
-    id: SourceId,
-    notices: LinkSender<Notice>,
-    clock: Arc<dyn Clock>,
-}
-
-impl MountTeller {
-    fn new(
-        settings: MountWatchSettings,
-        id: &SourceId,
-        notices: &LinkSender<Notice>,
-        clock: &Arc<dyn Clock>,
-    ) -> Self {
-        Self {
-            watch: MountWatch::new(settings),
-            id: id.clone(),
-            notices: notices.clone(),
-            clock: Arc::clone(clock),
-        }
-    }
-
-    fn look(&mut self, frame: &JudgedFrame) {
-        match self.watch.look(&frame.picture, self.clock.wall()) {
-            Ok(Some(check)) => {
-                // News that nobody takes any more means that the service is leaving.
-                let _is_told = self.notices.send(Notice::Mount(self.id.clone(), check));
-            }
-            Ok(None) => {}
-            Err(why) => warn!(source = %self.id, %why, "the reference picture of the mount cannot be kept"),
-        }
-    }
-}
-
-/// Takes reports to the desk and looks at deadlines every second.
-fn keep_desk(desk: &IncidentDesk, reports: &LinkReceiver<TrackReport>, mut count: impl FnMut()) -> Exit {
-    loop {
-        match reports.receive_within(TICK) {
-            Received::Item(report) => {
-                count();
-                match desk.report(&report) {
-                    Ok(changes) => {
-                        for change in &changes {
-                            info!(incident = %change.incident.id, state = ?change.incident.state, "incident changed");
-                        }
-                    }
-                    Err(why) => error!(source = %report.source, %why, "an incident could not be written yet"),
-                }
-            }
-            Received::Nothing => {}
-            Received::Closed => return Exit::Drained,
-        }
-        if let Err(why) = desk.tick() {
-            warn!(%why, "deadlines could not be looked at");
-        }
-    }
-}
-
-/// Notes the states of sources and tells them to the world.
-fn tell_news(news: &LinkReceiver<Notice>, shared: &Shared, desk: &IncidentDesk, maker: &EventMaker) -> Exit {
-    let mut ids = Ids::random();
-    let mut tell = |status: SourceStatus| {
-        let now = shared.clock.wall();
-        if let Some(event) = maker.source(ids.next(now), status)
-            && let Err(why) = desk.store().enqueue(&event, now)
-        {
-            error!(%why, "news of a source could not be written to the outbox");
-        }
-    };
-    while let Some(notice) = news.receive() {
-        let now = shared.clock.wall();
-        match notice {
-            Notice::State(id, change) => {
-                let detail = change.reason.map(|reason| reason.name().to_owned());
-                info!(source = %id, from = %change.from, to = %change.to, ?detail, "source changed");
-                shared.update(&id, |view| {
-                    view.state = change.to;
-                    view.since = now;
-                    view.detail.clone_from(&detail);
-                });
-                tell(SourceStatus {
-                    source: id,
-                    state: change.to,
-                    since: now,
-                    detail,
-                    duty: None,
-                });
-            }
-            Notice::Duty(id, level) => {
-                info!(source = %id, duty = %level, "duty level moved");
-                let state = shared.views().get(&id).map_or(SourceState::Live, |view| view.state);
-                tell(SourceStatus {
-                    source: id,
-                    state,
-                    since: now,
-                    detail: None,
-                    duty: Some(level),
-                });
-            }
-            Notice::Thinned(id, duty, one_of) => {
-                let state = shared.views().get(&id).map_or(SourceState::Live, |view| view.state);
-                tell(SourceStatus {
-                    source: id,
-                    state,
-                    since: now,
-                    detail: Some(format!("one of {one_of} looks is taken")),
-                    duty: Some(duty),
-                });
-            }
-            Notice::Mount(id, check) => {
-                let detail = match check {
-                    MountCheck::InPlace(shift) => {
-                        info!(source = %id, ?shift, "the camera looks where its calibration says");
-                        continue;
-                    }
-                    MountCheck::Unknown => {
-                        info!(source = %id, "too dark or foggy to say where the camera looks");
-                        continue;
-                    }
-                    MountCheck::Moved(shift) => format!(
-                        "the picture is shifted by {:.0} px to the right and {:.0} px down (of {} blocks, {:.0} % agree)",
-                        shift.right_px,
-                        shift.down_px,
-                        shift.blocks,
-                        shift.agreement * 100.0
-                    ),
-                    MountCheck::Lost => "nothing of the reference picture is found again".to_owned(),
-                };
-                warn!(source = %id, %detail, "the camera no longer looks where its calibration says: calibrate it again");
-                shared.update(&id, |view| {
-                    view.state = SourceState::Moved;
-                    view.since = now;
-                    view.detail = Some(detail.clone());
-                });
-                tell(SourceStatus {
-                    source: id,
-                    state: SourceState::Moved,
-                    since: now,
-                    detail: Some(detail),
-                    duty: None,
-                });
-            }
-            Notice::Decoder(id, decoder) => {
-                info!(source = %id, %decoder, "decoder in use");
-                shared.update(&id, |view| view.decoder = Some(decoder));
-            }
-            Notice::FallsBack(id, is_far) => {
-                warn!(source = %id, falls_back = is_far, "key frames are too far apart for patrol");
-            }
-            Notice::Ended(id, outcome) => {
-                let detail = match outcome {
-                    Ok(totals) => format!("{} frames", totals.frames_in),
-                    Err(why) => {
-                        error!(source = %id, %why, "a recording could not be read");
-                        why.to_string()
-                    }
-                };
-                shared.update(&id, |view| {
-                    view.state = SourceState::Ended;
-                    view.since = now;
-                    view.detail = Some(detail);
-                });
-            }
-        }
-    }
-    Exit::Drained
-}
-
-/// Writes the event of a source's new state to the outbox.
-fn tell_state(
-    desk: &IncidentDesk,
-    maker: &EventMaker,
-    ids: &mut Ids,
-    source: SourceId,
-    state: SourceState,
-    now: Timestamp,
-    detail: Option<String>,
-) {
-    let status = SourceStatus {
-        source,
-        state,
-        since: now,
-        detail,
-    };
-    if let Some(event) = maker.source(ids.next(now), status)
-        && let Err(why) = desk.store().enqueue(&event, now)
-    {
-        error!(%why, "the state of a source could not be written to the outbox");
-    }
-}
-
-/// Returns whether every source has a picture, or which have none.
-pub fn readiness(shared: &Shared) -> Result<(), String> {
-    let views = shared.views();
-    let is_blind = |state| matches!(state, SourceState::Blind | SourceState::Connecting);
-    let blind = views.values().filter(|view| is_blind(view.state)).count();
-    if !views.is_empty() && blind == views.len() {
-        return Err(format!("none of {} sources has a picture", views.len()));
-    }
-    Ok(())
-}
-
-/// Returns the lightest and hardest level at which sources are watched, for logs.
-#[must_use]
-pub fn duties(shared: &Shared) -> BTreeMap<Duty, usize> {
-    let mut counts = BTreeMap::new();
-    for view in shared.views().values() {
-        *counts.entry(view.gauges.duty.effective()).or_insert(0) += 1;
-    }
-    counts
-}
-
-/// Returns where the store of a pipeline lies.
-#[must_use]
-pub fn data_folder(pipeline: &Path, data: &Path) -> PathBuf {
-    crate::config::plan::beside(pipeline, data)
 }

@@ -14,8 +14,8 @@ use crate::flow::track::JudgedFrame;
 use crate::geo::moved::MountCheck;
 use crate::stages::blank::{Blank, Blanker};
 use crate::stages::ingest::{
-    DutyControl, IngestError, IngestErrorKind, IngestStats, Ingested, MediaWindow, OpenRequest, Opener, PacketTap,
-    RecordedTotals, SourceSpec, StateChange, Surroundings, Telemetry, run_live, run_recorded,
+    DutyControl, IngestError, IngestErrorKind, IngestStats, Ingested, MediaWindow, OpenRequest, Opener,
+    PacketTap, RecordedTotals, SourceSpec, StateChange, Surroundings, Telemetry, run_live, run_recorded,
 };
 use crate::stages::sample::{FrameCounts, Rates, Sampler};
 use crate::stages::track::{TrackSettings, Tracker};

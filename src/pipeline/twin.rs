@@ -171,7 +171,11 @@ mod tests {
         let twin = Twin::new(ring.clone(), clock.clone());
         let (small, large) = (twin.detection(), twin.evidence());
         large.packet(packet(0, 1000));
-        assert_eq!(ring.bytes(), 0, "nothing is kept before the small stream's time is known");
+        assert_eq!(
+            ring.bytes(),
+            0,
+            "nothing is kept before the small stream's time is known"
+        );
         small.packet(packet(5_000, 10));
         large.packet(packet(0, 1000));
         assert_eq!(ring.bytes(), 1000);

@@ -248,8 +248,13 @@ mod tests {
         let clock = clock();
         let thinning = Arc::new(Thinning::default());
         thinning.set(1);
-        let mut sampler = Sampler::new(rates(5.0), Liveness::Live, Duration::from_millis(500), clock.clone())
-            .thinned_by(Arc::clone(&thinning));
+        let mut sampler = Sampler::new(
+            rates(5.0),
+            Liveness::Live,
+            Duration::from_millis(500),
+            clock.clone(),
+        )
+        .thinned_by(Arc::clone(&thinning));
         let key_frames = (0..10).map(|number| frame(number, number as f64 * 2.0, Duty::Patrol, &clock));
         let taken = pass(&mut sampler, key_frames);
         assert_eq!(taken.len(), 5);

@@ -41,7 +41,11 @@ impl PictureMotion {
         }
         self.curve
             .push_back((f64::midpoint(before_s, at_s), -right_px / step_s));
-        while self.curve.front().is_some_and(|(first_s, _)| at_s - first_s > KEPT_S) {
+        while self
+            .curve
+            .front()
+            .is_some_and(|(first_s, _)| at_s - first_s > KEPT_S)
+        {
             self.curve.pop_front();
         }
     }
@@ -94,7 +98,10 @@ impl Calibrator {
         self.tried_s = Some(at_s);
         let found = calibrate(&self.motion.curve(), poses, assumed, SEARCH_S).ok()?;
         // An older calibration that was much clearer is kept: a weak pan must not undo it.
-        if self.found.is_some_and(|known| known.quality > found.quality + 0.15) {
+        if self
+            .found
+            .is_some_and(|known| known.quality > found.quality + 0.15)
+        {
             return None;
         }
         self.found = Some(found);

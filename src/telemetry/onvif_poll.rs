@@ -271,7 +271,11 @@ pub fn follow(
     let same = if is_spherical { SAME_DEG } else { SAME_SHARE };
     let here = positions.iter().find(|preset| {
         let turn = (preset.pan - pan).abs();
-        let turn = if is_spherical { turn.min((360.0 - turn).abs()) } else { turn };
+        let turn = if is_spherical {
+            turn.min((360.0 - turn).abs())
+        } else {
+            turn
+        };
         turn <= same && (preset.tilt - tilt).abs() <= same
     });
     // A camera between its presets is no fault: it has no direction there.

@@ -15,9 +15,9 @@ pub(crate) fn sha1(bytes: &[u8]) -> [u8; 20] {
             .map(|word| word.iter().fold(0, |sum, byte| (sum << 8) | u32::from(*byte)))
             .collect();
         for index in 16..80_usize {
-            let mixed = [3, 8, 14, 16]
-                .iter()
-                .fold(0, |mixed, back| mixed ^ words.get(index - back).copied().unwrap_or(0));
+            let mixed = [3, 8, 14, 16].iter().fold(0, |mixed, back| {
+                mixed ^ words.get(index - back).copied().unwrap_or(0)
+            });
             words.push(mixed.rotate_left(1));
         }
         let [mut a, mut b, mut c, mut d, mut e] = state;
@@ -55,7 +55,11 @@ mod tests {
     use super::*;
 
     fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        bytes.iter().fold(String::new(), |mut text, byte| {
+            use std::fmt::Write as _;
+            write!(text, "{byte:02x}").unwrap();
+            text
+        })
     }
 
     #[test]

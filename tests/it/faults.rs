@@ -102,7 +102,12 @@ pub(crate) struct Watched<'a> {
 
 impl Watched<'_> {
     /// Waits for something, and returns what the wanted function made of it and after how many seconds.
-    pub(crate) fn wait<T>(&self, what: &str, limit_s: f64, mut wanted: impl FnMut(&Seen) -> Option<T>) -> (T, f64) {
+    pub(crate) fn wait<T>(
+        &self,
+        what: &str,
+        limit_s: f64,
+        mut wanted: impl FnMut(&Seen) -> Option<T>,
+    ) -> (T, f64) {
         let start = self.clock.monotonic();
         loop {
             let passed_s = self.clock.monotonic().since(start).as_secs_f64();

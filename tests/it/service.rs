@@ -85,7 +85,10 @@ impl Service {
         stream.read_to_end(&mut bytes).unwrap();
         let text = String::from_utf8_lossy(&bytes);
         let status = text.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap();
-        let body = text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap();
+        let body = text
+            .split_once("\r\n\r\n")
+            .map(|(_, body)| body.to_owned())
+            .unwrap();
         (status, body)
     }
 
@@ -139,7 +142,10 @@ impl Service {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(clock.monotonic().since(start) < PATIENCE, "the service did not leave");
+            assert!(
+                clock.monotonic().since(start) < PATIENCE,
+                "the service did not leave"
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -174,14 +180,19 @@ fn many_sources_run_beside_one_that_is_not_there_and_a_termination_drains() {
     );
     let service = Service::start(folder.path());
     service.until("three live sources", |it| {
-        ["one", "two", "three"].into_iter().all(|id| it.inferred(id) >= 3.0)
+        ["one", "two", "three"]
+            .into_iter()
+            .all(|id| it.inferred(id) >= 3.0)
     });
     service.until("a blind one", |it| it.is("gone", "blind"));
     assert_eq!(service.get("/readyz").0, 200);
     assert!(service.metric("emberwatch_reconnects_total", "gone", ",reason=\"unreachable\"") >= 1.0);
-    assert!(service.events().iter().any(|event| {
-        event["type"] == "emberwatch.source.blind.v1" && event["subject"] == "gone"
-    }));
+    assert!(
+        service
+            .events()
+            .iter()
+            .any(|event| { event["type"] == "emberwatch.source.blind.v1" && event["subject"] == "gone" })
+    );
     service.signal(Signal::SIGTERM);
     assert_eq!(service.wait().code(), Some(0));
 }
@@ -196,7 +207,9 @@ fn an_edit_reloads_what_changed_and_leaves_the_others_untouched() {
         &[("kept", &server.address, ""), ("leaves", &server.address, "")],
     );
     let service = Service::start(folder.path());
-    service.until("both", |it| it.inferred("kept") >= 2.0 && it.inferred("leaves") >= 1.0);
+    service.until("both", |it| {
+        it.inferred("kept") >= 2.0 && it.inferred("leaves") >= 1.0
+    });
     let before = service.inferred("kept");
     write_pipeline(
         folder.path(),
@@ -209,7 +222,9 @@ fn an_edit_reloads_what_changed_and_leaves_the_others_untouched() {
     std::fs::write(folder.path().join("pipeline.toml"), "[[source]]\nid = 3\n").unwrap();
     service.signal(Signal::SIGHUP);
     let now = service.inferred("kept");
-    service.until("more frames", |it| it.inferred("kept") > now + 2.0 && it.inferred("comes") >= 2.0);
+    service.until("more frames", |it| {
+        it.inferred("kept") > now + 2.0 && it.inferred("comes") >= 2.0
+    });
     service.signal(Signal::SIGTERM);
     assert_eq!(service.wait().code(), Some(0));
 }
@@ -225,12 +240,16 @@ fn a_server_that_dies_takes_no_other_source_with_it_and_comes_back() {
         &[("steady", &steady.address, ""), ("dying", &dying.address, "")],
     );
     let service = Service::start(folder.path());
-    service.until("both", |it| it.inferred("steady") >= 2.0 && it.inferred("dying") >= 2.0);
+    service.until("both", |it| {
+        it.inferred("steady") >= 2.0 && it.inferred("dying") >= 2.0
+    });
     dying.signal(Signal::SIGKILL);
     drop(dying);
     service.until("a blind source", |it| it.is("dying", "blind"));
     let (steady_before, dying_before) = (service.inferred("steady"), service.inferred("dying"));
-    service.until("the steady one goes on", |it| it.inferred("steady") > steady_before + 2.0);
+    service.until("the steady one goes on", |it| {
+        it.inferred("steady") > steady_before + 2.0
+    });
     let _again = Server::start(&clip, port, None);
     service.until("frames again", |it| it.inferred("dying") > dying_before);
     assert!(service.metric("emberwatch_frame_age_seconds", "steady", ",quantile=\"0.95\"") > 0.0);
@@ -276,13 +295,17 @@ fn a_fire_on_the_small_stream_becomes_an_event_with_a_clip_of_the_large_one() {
     );
     let service = Service::start(folder.path());
     let of_type = |it: &Service, kind: &str| it.events().into_iter().any(|event| event["type"] == kind);
-    service.until("a confirmed fire", |it| of_type(it, "emberwatch.incident.confirmed.v1"));
+    service.until("a confirmed fire", |it| {
+        of_type(it, "emberwatch.incident.confirmed.v1")
+    });
     service.until("a move of duty", |it| of_type(it, "emberwatch.source.duty.v1"));
     let clip = |it: &Service| {
         it.events().into_iter().find_map(|event| {
             let evidence = event["data"]["properties"]["evidence"].as_array()?.clone();
             let clip = evidence.into_iter().find(|kept| kept["kind"] == "clip")?;
-            clip["uri"].as_str().map(|uri| uri.rsplit('/').next().unwrap().to_owned())
+            clip["uri"]
+                .as_str()
+                .map(|uri| uri.rsplit('/').next().unwrap().to_owned())
         })
     };
     service.until("a clip", |it| clip(it).is_some());

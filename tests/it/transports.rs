@@ -70,7 +70,9 @@ fn gives_frames(address: &str) {
 #[test]
 fn mpeg_ts_over_udp_gives_frames() {
     let scratch = tempfile::tempdir().unwrap();
-    let Some(clip) = clip(scratch.path(), "a.mp4") else { return };
+    let Some(clip) = clip(scratch.path(), "a.mp4") else {
+        return;
+    };
     let address = format!("udp://127.0.0.1:{}", free_port());
     let _sender = Sender::ffmpeg(&clip, &["-f", "mpegts", &format!("{address}?pkt_size=1316")]);
     gives_frames(&address);
@@ -79,7 +81,9 @@ fn mpeg_ts_over_udp_gives_frames() {
 #[test]
 fn srt_gives_frames() {
     let scratch = tempfile::tempdir().unwrap();
-    let Some(clip) = clip(scratch.path(), "a.ts") else { return };
+    let Some(clip) = clip(scratch.path(), "a.ts") else {
+        return;
+    };
     let port = free_port();
     let source = format!("multifilesrc location={} loop=true", clip.display());
     let sink = format!("srtsink uri=srt://127.0.0.1:{port}?mode=listener wait-for-connection=true");
@@ -97,7 +101,9 @@ fn rtmp_gives_frames() {
         println!("skipped: nginx with its RTMP module is not installed (libnginx-mod-rtmp)");
         return;
     }
-    let Some(clip) = clip(scratch.path(), "a.mp4") else { return };
+    let Some(clip) = clip(scratch.path(), "a.mp4") else {
+        return;
+    };
     let (port, folder) = (free_port(), scratch.path());
     let settings = folder.join("nginx.conf");
     let text = format!(
@@ -123,7 +129,9 @@ fn rtmp_gives_frames() {
 #[test]
 fn hls_gives_frames() {
     let scratch = tempfile::tempdir().unwrap();
-    let Some(clip) = clip(scratch.path(), "a.mp4") else { return };
+    let Some(clip) = clip(scratch.path(), "a.mp4") else {
+        return;
+    };
     let folder = scratch.path().join("hls");
     std::fs::create_dir(&folder).unwrap();
     let playlist = folder.join("live.m3u8");
@@ -145,7 +153,15 @@ fn hls_gives_frames() {
     let served = folder.to_str().unwrap();
     let _server = Sender::start(
         "python3",
-        &["-m", "http.server", &port, "--bind", "127.0.0.1", "--directory", served],
+        &[
+            "-m",
+            "http.server",
+            &port,
+            "--bind",
+            "127.0.0.1",
+            "--directory",
+            served,
+        ],
     );
     gives_frames(&format!("http://127.0.0.1:{port}/live.m3u8"));
 }
