@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::admission::{Admission, AdmissionSettings, Strain};
 use super::exit::{Ending, Exit, root_cause};

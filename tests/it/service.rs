@@ -8,6 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use emberwatch::clock::{Clock, SystemClock};
+use emberwatch::pipeline::stop::Stop;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -119,7 +120,7 @@ impl Service {
                 "{what} did not happen; {}",
                 self.get("/metrics").1
             );
-            std::thread::sleep(Duration::from_millis(100));
+            let _never = Stop::new().wait_for(Duration::from_millis(100));
         }
     }
 
@@ -146,7 +147,7 @@ impl Service {
                 clock.monotonic().since(start) < PATIENCE,
                 "the service did not leave"
             );
-            std::thread::sleep(Duration::from_millis(50));
+            let _never = Stop::new().wait_for(Duration::from_millis(50));
         }
     }
 }
