@@ -222,7 +222,7 @@ impl Feed {
                     match self.mavlink(url, poses, clock, stop) {
                         Ok(()) => return,
                         Err(why) => {
-                            warn!(source = %self.source, %url, %why, "MAVLink broke off; it is opened again")
+                            warn!(source = %self.source, %url, %why, "MAVLink broke off; it is opened again");
                         }
                     }
                     if stop(wait) {
