@@ -246,7 +246,7 @@ mod tests {
         assert_eq!(svg.matches("<polyline").count(), 2, "path and bearing");
         assert_eq!(svg.matches("<polygon").count(), 2, "footprint and ellipse");
         assert!(svg.contains("uri.amap.com") && svg.contains("49S"));
-        assert!(!svg.contains("<image") && !svg.contains("src="));
+        assert!(!svg.contains("<image") && !svg.contains(" src="));
         let drawn = svg.split("</svg>").next().unwrap();
         for points in drawn.split("points=\"").skip(1) {
             for pair in points.split('"').next().unwrap().split_whitespace() {
