@@ -41,7 +41,18 @@ impl GstOpener {
             IngestError::new(IngestErrorKind::PluginMissing, "", "GStreamer cannot be loaded")
                 .caused_by(error)
         })?;
+        prefer_sound_demuxers();
         Ok(Self { clock })
+    }
+}
+
+/// Leaves HLS to the older of the library's two demuxers: with the newer one, closing a stream ends the whole process
+/// (GStreamer 1.22 clears a mutex that is still locked, and `GLib` aborts).
+fn prefer_sound_demuxers() {
+    for name in ["hlsdemux2", "dashdemux2", "mssdemux2"] {
+        if let Some(factory) = gst::ElementFactory::find(name) {
+            factory.set_rank(gst::Rank::NONE);
+        }
     }
 }
 
