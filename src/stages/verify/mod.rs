@@ -88,6 +88,7 @@ impl Verifier {
                 pts,
                 seen: track.seen,
                 activity: track.activity,
+                motion: (0.0, 0.0),
             },
             motion,
             self.settings.window_s,

@@ -30,6 +30,9 @@ impl ClassThreshold {
     }
 }
 
+/// A picture that moved less than this within the window, in pixels, comes from a camera that stands still.
+const STEADY_PX: f32 = 2.0;
+
 /// What a track must show before it is called fire.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct VerifySettings {
@@ -47,9 +50,9 @@ pub struct VerifySettings {
     pub least_share: f64,
     /// Undecided becomes refused after so long, in seconds.
     pub patience_s: f64,
-    /// For fixed cameras: the least spread of place and size, as a share of the box.
+    /// For cameras that stand still: the least spread of place and size, as a share of the box.
     pub least_spread: f64,
-    /// For fixed cameras: or the least change inside the box, in grey levels a frame above the rest of the picture.
+    /// For cameras that stand still: or the least change inside the box, in grey levels a frame above the rest of the picture.
     pub least_activity: f32,
     /// The most it may travel, in box sizes a second, after the camera's own motion is taken out.
     pub most_travel: f64,
@@ -86,6 +89,8 @@ pub(crate) struct Look {
     pub(crate) pts: MediaTime,
     pub(crate) seen: Option<Sighting>,
     pub(crate) activity: f32,
+    /// How far the picture had moved since the track's first look, in pixels.
+    pub(crate) motion: (f32, f32),
 }
 
 /// The recent history of a track.
@@ -103,6 +108,7 @@ impl History {
         if let Some(seen) = &mut look.seen {
             seen.bbox = seen.bbox.shifted(-self.motion.0, -self.motion.1);
         }
+        look.motion = self.motion;
         let newest = look.pts;
         self.looks.push_back(look);
         while self
@@ -137,6 +143,30 @@ impl History {
             (Some(first), Some(last)) => last.pts.since(first.pts).as_secs_f64(),
             _ => 0.0,
         }
+    }
+
+    /// Returns whether the camera kept the picture in its place all through the window, whatever it stands on.
+    fn is_steady(&self) -> bool {
+        let first = self.looks.front().map_or((0.0, 0.0), |look| look.motion);
+        self.looks.iter().all(|look| {
+            (look.motion.0 - first.0).hypot(look.motion.1 - first.1) < STEADY_PX
+        })
+    }
+
+    /// Returns the least spread and the least activity of the two halves of the window: what burns lives all the time,
+    /// what a passer-by uncovers or shades changes once.
+    fn life(&self) -> (f64, f32) {
+        let middle = self.looks.len().div_ceil(2);
+        let half = |looks: VecDeque<Look>| Self {
+            looks,
+            motion: self.motion,
+        };
+        let older = half(self.looks.iter().take(middle).copied().collect());
+        let newer = half(self.looks.iter().skip(middle).copied().collect());
+        (
+            older.spread().min(newer.spread()),
+            older.mean_activity().min(newer.mean_activity()),
+        )
     }
 
     /// Returns the spread of place and size as a share of the box: 0 for a box that never moves.
@@ -181,8 +211,8 @@ impl History {
         rate(&|point| point.1).hypot(rate(&|point| point.2)) / size
     }
 
-    fn activity(&self) -> f32 {
-        self.looks.back().map_or(0.0, |look| look.activity)
+    fn mean_activity(&self) -> f32 {
+        self.looks.iter().map(|look| look.activity).sum::<f32>() / self.looks.len().max(1) as f32
     }
 }
 
@@ -239,10 +269,10 @@ pub(crate) fn judge(
                 allowed: settings.most_travel,
             });
         }
-        let spread = history.spread();
-        if mount == Mount::Fixed
+        let (spread, activity) = history.life();
+        if (mount == Mount::Fixed || history.is_steady())
             && spread < settings.least_spread
-            && history.activity() < settings.least_activity
+            && activity < settings.least_activity
         {
             break 'rules Some(Reason::Lifeless {
                 liveliness: spread,

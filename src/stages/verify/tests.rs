@@ -97,6 +97,24 @@ fn a_lamp_that_does_not_grow_is_refused() {
 }
 
 #[test]
+fn a_floor_that_somebody_uncovers_is_no_fire_for_a_camera_that_stands_still() {
+    // It lies there for eight seconds, then somebody steps aside within half a second.
+    let uncovered = |second: f64| {
+        let wider = if second > 8.0 { 30.0 } else { 0.0 };
+        let bbox = BBox::new(PLUME.x0, PLUME.y0, PLUME.x1 + wider, PLUME.y1);
+        Some((bbox, 0.6, if (8.0..8.5).contains(&second) { 9.0 } else { 0.0 }))
+    };
+    for mount in [Mount::Fixed, Mount::Moving] {
+        let verdicts = judge(mount, 9.0, uncovered, (0.0, 0.0));
+        assert!(
+            verdicts.iter().all(|verdict| verdict.decision != Decision::Fire),
+            "{mount:?}"
+        );
+        assert!(matches!(verdicts.last().unwrap().reason, Reason::Lifeless { .. }));
+    }
+}
+
+#[test]
 fn a_still_box_whose_inside_flickers_is_fire() {
     let verdicts = judge(Mount::Fixed, 4.0, |_| Some((PLUME, 0.9, 5.0)), (0.0, 0.0));
     assert_eq!(verdicts.last().unwrap().decision, Decision::Fire);
