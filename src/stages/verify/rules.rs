@@ -148,9 +148,9 @@ impl History {
     /// Returns whether the camera kept the picture in its place all through the window, whatever it stands on.
     fn is_steady(&self) -> bool {
         let first = self.looks.front().map_or((0.0, 0.0), |look| look.motion);
-        self.looks.iter().all(|look| {
-            (look.motion.0 - first.0).hypot(look.motion.1 - first.1) < STEADY_PX
-        })
+        self.looks
+            .iter()
+            .all(|look| (look.motion.0 - first.0).hypot(look.motion.1 - first.1) < STEADY_PX)
     }
 
     /// Returns the least spread and the least activity of the two halves of the window: what burns lives all the time,
