@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
 
+#[cfg(feature = "video")]
 pub(crate) mod machine;
 
 #[cfg(feature = "video")]

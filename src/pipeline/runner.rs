@@ -40,6 +40,7 @@ pub(crate) fn thread_cpu() -> Duration {
 }
 
 /// Returns the CPU time that all threads of this process have used.
+#[cfg(feature = "video")]
 pub(crate) fn process_cpu() -> Duration {
     clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
