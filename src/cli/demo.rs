@@ -279,7 +279,9 @@ fn table(
             .map(|view| view.first_seen.at)
             .min();
         let after = match (burns, seen) {
-            (Some(burns), Some(seen)) => format!("{:.1} s", seen.duration_since(burns).as_secs_f64().max(0.0)),
+            (Some(burns), Some(seen)) => {
+                format!("{:.1} s", seen.duration_since(burns).as_secs_f64().max(0.0))
+            }
             _ => "-".to_owned(),
         };
         let or_dash = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), time);
