@@ -1,25 +1,29 @@
 //! `emberwatch locate`: where a pixel is, how sure that is, and by what method.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use serde::Serialize;
 
 use crate::cli::telemetry::GimbalYaw;
 use crate::flow::pose::{Height, HeightDatum, PoseFlag, PoseFlags};
-use crate::flow::position::{Ellipse, Method};
 use crate::geo::assumptions::Assumptions;
 use crate::geo::camera_table::{self, Lens};
-use crate::geo::locate::{LocateRefusal, Located, RayDirection, locate};
+use crate::geo::locate::{LocateRefusal, Located, locate};
 use crate::geo::terrain::Terrain;
 use crate::geo::{CameraModel, SensorCrop};
-use crate::telemetry::calibrator::{SEARCH_S, ToldCalibration, calibrate};
-use crate::telemetry::open::{self, Settings};
-use crate::telemetry::timeline::{Timeline, poses_of};
+use crate::telemetry::calibrator::ToldCalibration;
+use crate::telemetry::timeline::Timeline;
 use crate::telemetry::{Gimbal, GimbalFrame, LogTime, TelemetryLog, TelemetrySample};
+
+mod answer;
+
+mod origin;
+
+use answer::{Answer, AnswerPosition, describe};
+use origin::{SeenVideo, calibration, camera_of_pipeline, seen_of_video, telemetry};
 
 /// The picture's size where nothing states it: only the shape of pixels off the middle depends on it.
 const USUAL_SIZE: (u32, u32) = (1_920, 1_080);
@@ -171,44 +175,6 @@ pub struct LocateArgs {
     gimbal_yaw: Option<GimbalYaw>,
 }
 
-/// One answer.
-#[derive(Debug, Serialize)]
-struct Answer {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unix_s: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    media_s: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ray: Option<RayDirection>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    position: Option<AnswerPosition>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ellipse: Option<Ellipse>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ce90_m: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    method: Option<Method>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refused: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    time_calibration: Option<ToldCalibration>,
-    #[serde(skip_serializing_if = "has_none")]
-    flags: PoseFlags,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
-const fn has_none(flags: &PoseFlags) -> bool {
-    flags.is_empty()
-}
-
-#[derive(Debug, Serialize)]
-struct AnswerPosition {
-    lat: f64,
-    lon: f64,
-    height_m: f64,
-    datum: HeightDatum,
-}
-
 /// Prints where a pixel is.
 pub fn run(args: &LocateArgs) -> anyhow::Result<ExitCode> {
     let settings = GimbalYaw::settings(args.gimbal_yaw);
@@ -261,141 +227,12 @@ pub fn run(args: &LocateArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn telemetry(args: &LocateArgs, settings: &Settings) -> anyhow::Result<TelemetryLog> {
-    if let Some(path) = args.telemetry.as_ref().or(args.photo.as_ref()) {
-        return Ok(open::open(path, settings)?);
-    }
-    let video: &Path = args
-        .video
-        .as_deref()
-        .context("a photo, --telemetry or --video is expected")?;
-    match open::beside_or_inside(video, settings)? {
-        Some((_, log)) => Ok(log),
-        None => bail!(
-            "no telemetry lies beside or inside {}: NAME.SRT, .klv, .tlog, .csv or .gpx, or a subtitle track, is expected; name it with --telemetry",
-            video.display()
-        ),
-    }
-}
-
 struct Job<'run> {
     args: &'run LocateArgs,
     log: &'run TelemetryLog,
     terrain: Option<Terrain>,
     seen: SeenVideo,
     calibration: Option<ToldCalibration>,
-}
-
-/// What was seen of the video, where one was given.
-#[derive(Debug, Default)]
-struct SeenVideo {
-    size: Option<(u32, u32)>,
-    frame_s: Option<f64>,
-    motion: Vec<(f64, f64)>,
-}
-
-/// Looks at the video for what the question needs of it.
-#[cfg(feature = "video")]
-fn seen_of_video(args: &LocateArgs, log: &TelemetryLog) -> anyhow::Result<SeenVideo> {
-    use super::video_look::{Wanted, look};
-    let Some(video) = &args.video else {
-        return Ok(SeenVideo::default());
-    };
-    let is_size_known = args.size.or(log.picture_px).is_some();
-    let frame = args.frame.filter(|_| args.fps.is_none());
-    if is_size_known && frame.is_none() && !args.calibrate_time {
-        return Ok(SeenVideo::default());
-    }
-    let wanted = Wanted {
-        frame,
-        motion: args.calibrate_time,
-    };
-    let seen = look(video, wanted)?;
-    Ok(SeenVideo {
-        size: Some(seen.size),
-        frame_s: seen.frame_s,
-        motion: seen.motion.curve(),
-    })
-}
-
-/// Without GStreamer, nothing is seen of a video.
-#[cfg(not(feature = "video"))]
-fn seen_of_video(args: &LocateArgs, _log: &TelemetryLog) -> anyhow::Result<SeenVideo> {
-    if args.calibrate_time || (args.frame.is_some() && args.fps.is_none()) {
-        bail!("this build reads no video: give --fps or --time-offset, or build with the feature `video`");
-    }
-    Ok(SeenVideo::default())
-}
-
-/// Finds the offset of telemetry's clock; none where the telemetry has the video's own time.
-fn calibration(log: &TelemetryLog, seen: &SeenVideo) -> anyhow::Result<Option<ToldCalibration>> {
-    if log.clock == LogTime::Media {
-        return Ok(None);
-    }
-    let poses = poses_of(log, 0.0, None);
-    let found = calibrate(&seen.motion, &poses, poses.tie(), SEARCH_S)?;
-    let last_s = seen.motion.last().map_or(found.at_s, |(last_s, _)| *last_s);
-    Ok(Some(ToldCalibration {
-        found,
-        age_s: (last_s - found.at_s).max(0.0),
-    }))
-}
-
-/// Returns the one record that a fixed camera of a pipeline amounts to.
-fn camera_of_pipeline(pipeline: &Path, source: &str, preset: Option<&str>) -> anyhow::Result<TelemetryLog> {
-    let file = crate::config::load::read(pipeline)?;
-    let known = || -> String {
-        let ids: Vec<&str> = file.source.iter().map(|source| source.id.as_str()).collect();
-        ids.join(", ")
-    };
-    let found = file
-        .source
-        .iter()
-        .find(|known| known.id == source)
-        .with_context(|| {
-            format!(
-                "{} has no source {source:?}; it has {}",
-                pipeline.display(),
-                known()
-            )
-        })?;
-    let (mast, attitude, optics) = match (&found.camera, &found.ptz, preset) {
-        (Some(camera), _, None) => (camera.mast, camera.attitude, camera.optics),
-        (Some(_), _, Some(preset)) => {
-            bail!("source {source:?} does not turn: --preset {preset} is not expected")
-        }
-        (None, Some(ptz), Some(name)) => {
-            let preset = ptz
-                .preset
-                .iter()
-                .find(|preset| preset.name == name)
-                .with_context(|| {
-                    let names: Vec<&str> = ptz.preset.iter().map(|preset| preset.name.as_str()).collect();
-                    format!(
-                        "source {source:?} has no preset {name:?}; it has {}",
-                        names.join(", ")
-                    )
-                })?;
-            (ptz.mast, preset.attitude, preset.optics)
-        }
-        (None, Some(_), None) => bail!("source {source:?} turns: say with --preset where it stands"),
-        (None, None, _) => bail!(
-            "source {source:?} has neither `camera` nor `ptz`: its pose is not in the pipeline file; give --telemetry"
-        ),
-    };
-    let mut log = TelemetryLog::new("pipeline", LogTime::None);
-    log.samples.push(TelemetrySample {
-        position: crate::flow::pose::Wgs84::checked(mast.lat, mast.lon),
-        heights: crate::flow::pose::Heights::default().with(mast.height),
-        gimbal: Some(Gimbal {
-            attitude,
-            frame: GimbalFrame::Earth,
-        }),
-        optics,
-        sigmas: mast.sigmas,
-        ..TelemetrySample::default()
-    });
-    Ok(log)
 }
 
 impl Job<'_> {
@@ -617,50 +454,4 @@ impl Job<'_> {
             _ => refusal.to_string(),
         }
     }
-}
-
-fn describe(answer: &Answer) -> String {
-    let mut lines: Vec<String> = Vec::new();
-    if let Some(ray) = answer.ray {
-        lines.push(format!(
-            "ray       {:.2}° from true north, {:+.2}° above the horizon",
-            ray.azimuth_deg, ray.elevation_deg
-        ));
-    }
-    if let Some(position) = &answer.position {
-        let datum = serde_json::to_value(position.datum)
-            .ok()
-            .and_then(|value| value.as_str().map(str::to_owned))
-            .unwrap_or_default();
-        lines.push(format!(
-            "position  {:.7},{:.7}  {:.1} m ({datum})",
-            position.lat, position.lon, position.height_m
-        ));
-    }
-    if let (Some(ellipse), Some(ce90_m)) = (answer.ellipse, answer.ce90_m) {
-        lines.push(format!(
-            "error     {:.1} m x {:.1} m towards {:.0}° ({:.0} %), CE90 {ce90_m:.1} m",
-            ellipse.semi_major_m,
-            ellipse.semi_minor_m,
-            ellipse.azimuth_deg,
-            ellipse.level * 100.0
-        ));
-    }
-    if let Some(told) = &answer.time_calibration {
-        lines.push(format!(
-            "time      offset {:+.2} s ± {:.2} s by a pan of the camera (correlation {:.2}, {:.0} s old)",
-            told.found.offset_s, told.found.sigma_s, told.found.quality, told.age_s
-        ));
-    } else if answer.flags.contains(PoseFlag::TimeOffsetAssumed) {
-        lines.push("time      video and telemetry are taken to begin together".to_owned());
-    }
-    if let Some(method) = answer.method
-        && let Ok(serde_json::Value::String(word)) = serde_json::to_value(method)
-    {
-        lines.push(format!("method    {word}"));
-    }
-    if let Some(refused) = &answer.refused {
-        lines.push(format!("refused   {refused}"));
-    }
-    lines.join("\n")
 }

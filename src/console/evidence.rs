@@ -15,6 +15,7 @@ use super::access::Caller;
 use super::incidents::{audit, blocking};
 use super::problem::Problem;
 use super::server::Shared;
+use crate::flow::report::media_type;
 use crate::stages::publish::evidence::is_plain_name;
 use crate::store::AuditEntry;
 
@@ -193,17 +194,6 @@ fn parse_range(text: &str, length: u64) -> RangeWish {
             RangeWish::Part(length.saturating_sub(tail), length - 1)
         }
         _ => RangeWish::Whole,
-    }
-}
-
-fn media_type(name: &str) -> &'static str {
-    match name.rsplit_once('.').map(|(_, extension)| extension) {
-        Some("jpg" | "jpeg") => "image/jpeg",
-        Some("png") => "image/png",
-        Some("mp4") => "video/mp4",
-        Some("mkv") => "video/x-matroska",
-        Some("ts") => "video/mp2t",
-        _ => "application/octet-stream",
     }
 }
 

@@ -82,3 +82,16 @@ pub struct TrackReport {
     /// Which model said so.
     pub model: ModelTag,
 }
+
+/// Returns the media type of a piece of evidence, by the ending of its name.
+#[must_use]
+pub fn media_type(name: &str) -> &'static str {
+    match name.rsplit_once('.').map(|(_, extension)| extension) {
+        Some("jpg" | "jpeg") => "image/jpeg",
+        Some("png") => "image/png",
+        Some("mp4") => "video/mp4",
+        Some("mkv") => "video/x-matroska",
+        Some("ts") => "video/mp2t",
+        _ => "application/octet-stream",
+    }
+}

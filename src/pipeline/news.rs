@@ -100,6 +100,10 @@ pub(super) fn tell_news(
             error!(%why, "news of a source could not be written to the outbox");
         }
     };
+    let state_of = |id: &SourceId| {
+        let views = shared.views();
+        views.get(id).map_or(SourceState::Live, |view| view.state)
+    };
     while let Some(notice) = news.receive() {
         let now = shared.clock.wall();
         match notice {
@@ -121,26 +125,18 @@ pub(super) fn tell_news(
             }
             Notice::Duty(id, level) => {
                 info!(source = %id, duty = %level, "duty level moved");
-                let state = shared
-                    .views()
-                    .get(&id)
-                    .map_or(SourceState::Live, |view| view.state);
                 tell(SourceStatus {
+                    state: state_of(&id),
                     source: id,
-                    state,
                     since: now,
                     detail: None,
                     duty: Some(level),
                 });
             }
             Notice::Thinned(id, duty, one_of) => {
-                let state = shared
-                    .views()
-                    .get(&id)
-                    .map_or(SourceState::Live, |view| view.state);
                 tell(SourceStatus {
+                    state: state_of(&id),
                     source: id,
-                    state,
                     since: now,
                     detail: Some(format!("one of {one_of} looks is taken")),
                     duty: Some(duty),

@@ -7,6 +7,7 @@ use quick_xml::events::{BytesDecl, BytesText, Event as XmlEvent};
 use super::{CapConfig, CapScope};
 use crate::flow::event::{Event, IncidentFeature};
 use crate::flow::incident::State;
+use crate::flow::report::media_type;
 use crate::stages::publish::wording::{self, Language};
 
 /// The namespace of CAP 1.2.
@@ -155,7 +156,7 @@ impl<'a> Alert<'a> {
                         "resourceDesc",
                         &format!("{:?} sha256:{}", link.kind, link.sha256),
                     )?;
-                    text(writer, "mimeType", mime(&link.name))?;
+                    text(writer, "mimeType", media_type(&link.name))?;
                     text(writer, "size", &link.bytes.to_string())?;
                     text(writer, "uri", &link.uri)
                 })?;
@@ -264,17 +265,6 @@ const fn instruction_en(state: State) -> &'static str {
         State::Extinguished | State::Closed => "The fire is out; all clear.",
         State::Rejected | State::Merged => "This alert is void.",
         _ => "Go there at once, put it out, and report.",
-    }
-}
-
-fn mime(name: &str) -> &'static str {
-    match name.rsplit_once('.').map(|(_, extension)| extension) {
-        Some("jpg" | "jpeg") => "image/jpeg",
-        Some("png") => "image/png",
-        Some("mp4") => "video/mp4",
-        Some("mkv") => "video/x-matroska",
-        Some("ts") => "video/mp2t",
-        _ => "application/octet-stream",
     }
 }
 
