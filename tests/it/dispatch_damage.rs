@@ -14,7 +14,7 @@ use emberwatch::stages::incident::{Act, Action, IncidentDesk};
 use emberwatch::store::{ErrorKind, Store, StoreOptions};
 
 use super::dispatch_crash::{ROOM, Room, open_desk, say, until_all_is_settled};
-use super::dispatch_rig::{assert_all_in_order, stop};
+use super::dispatch_rig::{assert_all_in_order, event_ids, stop};
 use super::dispatch_store::report;
 use super::servers::{Receiver, Reply, Request};
 
@@ -219,15 +219,7 @@ async fn a_lock_that_another_program_holds_delays_and_loses_nothing() {
     assert_eq!(desk.backlog(), (0, 0));
     assert_eq!(desk.act(&act).unwrap().incident.revision, 2);
     until_all_is_settled(&store).await;
-    let sent: Vec<String> = store
-        .events_after(0, 100)
-        .unwrap()
-        .iter()
-        .map(|event| {
-            let body: serde_json::Value = serde_json::from_str(&event.body).unwrap();
-            body["id"].as_str().unwrap().to_owned()
-        })
-        .collect();
+    let sent = event_ids(&store);
     assert_eq!(sent.len(), 3);
     let bodies: Vec<serde_json::Value> = receiver.requests().iter().map(Request::json).collect();
     assert_all_in_order(&sent, &bodies);

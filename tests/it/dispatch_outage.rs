@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use super::dispatch_brokers::Listener;
 use super::dispatch_crash::{Room, next_action, open_desk, say};
-use super::dispatch_rig::assert_all_in_order;
+use super::dispatch_rig::{assert_all_in_order, event_ids};
 use super::dispatch_store::report;
 use super::servers::{Program, Receiver, Reply, Request, forward, free_port, until};
 
@@ -239,15 +239,7 @@ async fn an_hour_without_broker_and_webhook_is_made_up_for_in_order_with_flat_me
     assert!(tokio::task::block_in_place(|| child.wait()).unwrap().success());
 
     let store = Store::open_read_only(Path::new(&room.data)).unwrap();
-    let ids: Vec<String> = store
-        .events_after(0, 1_000_000)
-        .unwrap()
-        .iter()
-        .map(|event| {
-            let body: serde_json::Value = serde_json::from_str(&event.body).unwrap();
-            body["id"].as_str().unwrap().to_owned()
-        })
-        .collect();
+    let ids = event_ids(&store);
     until("the listener has heard everything", async || {
         listener.heard().len() >= ids.len()
     })

@@ -23,6 +23,16 @@ pub(crate) fn sink(toml: &str) -> SinkConfig {
     toml::from_str(toml).unwrap()
 }
 
+/// Returns the ids of all events in the outbox, in their order.
+pub(crate) fn event_ids(store: &Store) -> Vec<String> {
+    let events = store.events_after(0, 1_000_000).unwrap();
+    let id = |body: &str| {
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        body["id"].as_str().unwrap().to_owned()
+    };
+    events.iter().map(|event| id(&event.body)).collect()
+}
+
 pub(crate) struct Rig {
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,

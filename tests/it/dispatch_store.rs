@@ -21,12 +21,12 @@ use emberwatch::flow::report::{ModelTag, TrackReport};
 use emberwatch::flow::source::{Liveness, Mount, SourceId};
 use emberwatch::flow::time::{CaptureClock, CaptureTime, MediaTime};
 use emberwatch::flow::track::{Decision, Reason};
-use emberwatch::stages::incident::{
-    Act, Action, Ids, IncidentBook, IncidentConfig, IncidentDesk, NoGrid, WeightedFusion,
-};
+use emberwatch::stages::incident::{Act, Action};
 use emberwatch::store::{DeliveryFilter, DeliveryState, SinkStart, Store};
 use jiff::Timestamp;
 use rand::RngExt;
+
+use super::dispatch_crash::open_desk;
 
 #[path = "../../benches/store/fill.rs"]
 mod fill;
@@ -85,17 +85,6 @@ pub(crate) fn report(source: &str, track: u64, lat: f64, lon: f64, at: Timestamp
     }
 }
 
-fn desk(store: Store, clock: Arc<dyn Clock>) -> IncidentDesk {
-    let book = IncidentBook::new(
-        IncidentConfig::default(),
-        Box::new(NoGrid),
-        Box::new(WeightedFusion),
-        Ids::random(),
-    )
-    .unwrap();
-    IncidentDesk::open(book, store, clock).unwrap()
-}
-
 /// What the child says on its standard output once the store has acknowledged it.
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();
@@ -115,7 +104,7 @@ fn child_that_writes_until_it_is_killed() {
     store
         .register_sink("webhook", SinkStart::Now, clock.wall())
         .unwrap();
-    let desk = desk(store.clone(), clock.clone());
+    let desk = open_desk(store.clone(), clock.clone());
     let mut random = rand::rng();
     say("\nready");
     for track in 1.. {
@@ -269,7 +258,7 @@ fn with_two_incidents() -> (tempfile::TempDir, IncidentId, IncidentId) {
     let store = Store::open(folder.path()).unwrap();
     let now: Timestamp = "2026-06-05T02:00:00Z".parse().unwrap();
     store.register_sink("webhook", SinkStart::Now, now).unwrap();
-    let desk = desk(store, Arc::new(SimulatedClock::new(now)));
+    let desk = open_desk(store, Arc::new(SimulatedClock::new(now)));
     let first = desk.report(&report("tower-1", 1, 35.15, 113.25, now)).unwrap()[0]
         .incident
         .id;
