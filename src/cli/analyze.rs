@@ -186,7 +186,7 @@ pub fn run(args: &AnalyzeArgs) -> anyhow::Result<ExitCode> {
     let pipeline = args.pipeline.as_deref().map(load::read).transpose()?;
     let recordings = recordings(&args.inputs)?;
     let ground = match (args.dem.as_slice(), &args.pipeline, &pipeline) {
-        ([], Some(path), Some(file)) => super::poses::ground(&file.terrain, path)?,
+        ([], Some(path), Some(file)) => super::ground::of(&file.terrain, path)?.map(Arc::new),
         ([], _, _) => None,
         (files, _, _) => Some(Arc::new(crate::geo::Terrain::open(
             files,

@@ -178,8 +178,12 @@ pub struct LocateArgs {
 /// Prints where a pixel is.
 pub fn run(args: &LocateArgs) -> anyhow::Result<ExitCode> {
     let settings = GimbalYaw::settings(args.gimbal_yaw);
-    let log = match (&args.pipeline, &args.source) {
-        (Some(pipeline), Some(source)) => camera_of_pipeline(pipeline, source, args.preset.as_deref())?,
+    let pipeline = match &args.pipeline {
+        Some(path) => Some((path, crate::config::load::read(path)?)),
+        None => None,
+    };
+    let log = match (&pipeline, &args.source) {
+        (Some((path, file)), Some(source)) => camera_of_pipeline(path, file, source, args.preset.as_deref())?,
         _ => telemetry(args, &settings)?,
     };
     let seen = seen_of_video(args, &log)?;
@@ -188,9 +192,8 @@ pub fn run(args: &LocateArgs) -> anyhow::Result<ExitCode> {
         .then(|| calibration(&log, &seen))
         .transpose()?
         .flatten();
-    let terrain = if let (true, Some(pipeline)) = (args.dem.is_empty(), &args.pipeline) {
-        let file = crate::config::load::read(pipeline)?;
-        super::poses::ground(&file.terrain, pipeline)?.map(|ground| ground.as_ref().clone())
+    let terrain = if let (true, Some((path, file))) = (args.dem.is_empty(), &pipeline) {
+        super::ground::of(&file.terrain, path)?
     } else if args.dem.is_empty() {
         None
     } else {

@@ -19,7 +19,10 @@ pub mod analyze;
 #[cfg(feature = "video")]
 pub mod run;
 
+#[cfg(feature = "video")]
 mod poses;
+
+mod ground;
 
 #[cfg(feature = "video")]
 pub mod demo;

@@ -1,4 +1,4 @@
-//! From a pipeline file to poses, ground and grid: what `run` and `locate --pipeline` share.
+//! From a pipeline file to poses and grid of the service.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,9 +6,9 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use crate::config::file::SourceSection;
-use crate::config::place::{GridSection, TerrainSection, YawFrame};
+use crate::config::place::{GridSection, YawFrame};
 use crate::config::plan;
-use crate::flow::pose::{HeightDatum, PoseProvider};
+use crate::flow::pose::PoseProvider;
 use crate::flow::position::Position;
 use crate::flow::source::{Mount, SourceId};
 use crate::geo::areas::Areas;
@@ -53,19 +53,6 @@ impl Placed {
             occluders: Vec::new(),
         }
     }
-}
-
-/// Reads the terrain of a pipeline; none where it names no file.
-pub(crate) fn ground(section: &TerrainSection, pipeline: &Path) -> anyhow::Result<Option<Arc<Terrain>>> {
-    if section.files.is_empty() {
-        return Ok(None);
-    }
-    let files: Vec<_> = section
-        .files
-        .iter()
-        .map(|file| plan::beside(pipeline, file))
-        .collect();
-    Ok(Some(Arc::new(Terrain::open(&files, HeightDatum::Egm2008)?)))
 }
 
 /// Reads the grid of a pipeline; one without cells where it names no file.

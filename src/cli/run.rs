@@ -12,7 +12,7 @@ use clap::Args;
 use tracing::{error, info, warn};
 
 use super::analyze::verify_settings;
-use super::{machine, poses};
+use super::{ground, machine, poses};
 use crate::clock::{Clock, SystemClock};
 use crate::config::file::{PipelineFile, SourceSection};
 use crate::config::secret::process_environment;
@@ -89,7 +89,7 @@ impl Running {
         std::fs::create_dir_all(&data)
             .with_context(|| format!("cannot make the data folder {}", data.display()))?;
         let store = Store::open(&data)?;
-        let ground = poses::ground(&file.terrain, path)?;
+        let ground = ground::of(&file.terrain, path)?.map(Arc::new);
         let book = IncidentBook::new(
             file.incidents.clone(),
             poses::grid(file.grid.as_ref(), path)?,

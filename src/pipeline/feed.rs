@@ -27,7 +27,9 @@ use crate::telemetry::{LogTime, Timeline, TimelineProvider, dji_srt, klv};
 
 /// How often a request to leave is looked at while nothing comes.
 const TICK: Duration = Duration::from_millis(200);
-/// The longest wait before telemetry that broke is opened again.
+/// The first wait before telemetry that broke is opened again; it doubles from one failure to the next.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// The longest wait; telemetry that held for longer than this begins with the first again.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Failed questions in a row after which a camera's direction is unknown.
 const FAILURES: u32 = 3;
@@ -217,13 +219,17 @@ impl Feed {
     pub fn receive(&self, clock: &dyn Clock, stop: &dyn Fn(Duration) -> bool) {
         match (&self.origin, &self.poses) {
             (FeedOrigin::Mavlink(url), Poses::Timeline(poses)) => {
-                let mut wait = Duration::from_secs(1);
+                let mut wait = FIRST_WAIT;
                 while !stop(Duration::ZERO) {
+                    let opened = clock.monotonic();
                     match self.mavlink(url, poses, clock, stop) {
                         Ok(()) => return,
                         Err(why) => {
                             warn!(source = %self.source, %url, %why, "MAVLink broke off; it is opened again");
                         }
+                    }
+                    if clock.monotonic().since(opened) > LONGEST_WAIT {
+                        wait = FIRST_WAIT;
                     }
                     if stop(wait) {
                         return;
@@ -286,13 +292,18 @@ impl Feed {
         stop: &dyn Fn(Duration) -> bool,
     ) {
         let mut positions = Vec::new();
-        let (mut asked, mut failures) = (0_u32, 0_u32);
+        let (mut asked, mut failures, mut is_told) = (0_u32, 0_u32, false);
         while !stop(Duration::ZERO) {
             let now = clock.wall();
             if map.is_none() && (positions.is_empty() || asked >= PRESETS_EVERY) {
                 match service.presets(now) {
-                    Ok(told) => (positions, asked) = (told, 0),
-                    Err(why) => warn!(source = %self.source, %why, "the camera does not tell its presets"),
+                    Ok(told) => (positions, asked, is_told) = (told, 0, false),
+                    // Told once: the question is asked again with each status.
+                    Err(why) if !is_told => {
+                        warn!(source = %self.source, %why, "the camera does not tell its presets");
+                        is_told = true;
+                    }
+                    Err(_) => {}
                 }
             }
             asked += 1;

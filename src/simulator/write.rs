@@ -15,7 +15,6 @@ use super::options::{SceneOptions, Weather};
 use super::scene::{GROUND_HEIGHT_M, Scene};
 use super::telemetry;
 use super::truth::Truth;
-use crate::flow::frame::Picture;
 
 /// How the video is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -218,7 +217,7 @@ fn encode(
         },
     )?;
     for index in 0..scene.frames() {
-        let (picture, truth): (Picture, Truth) = scene.frame(index);
+        let (picture, truth): (crate::flow::frame::Picture, Truth) = scene.frame(index);
         encoder.push(&picture)?;
         each(truth)?;
     }

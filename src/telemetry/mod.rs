@@ -33,8 +33,6 @@ pub mod onvif;
 
 pub mod onvif_poll;
 
-mod sha1;
-
 pub mod gpx;
 
 pub mod csv;

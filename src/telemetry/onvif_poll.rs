@@ -13,11 +13,11 @@ use jiff::Timestamp;
 use quick_xml::XmlVersion;
 use quick_xml::events::Event;
 use quick_xml::reader::Reader;
+use sha1::{Digest as _, Sha1};
 
 use super::fixed::PresetCamera;
 use super::log::TelemetryError;
 use super::onvif::{PtzMap, PtzRefusal, PtzStatus, parse_status};
-use super::sha1::sha1;
 
 /// How long a camera may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -140,7 +140,7 @@ impl PtzService {
                      oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd\">{created}</Created>\
                      </UsernameToken></Security></s:Header>",
                     quick_xml::escape::escape(user.as_str()),
-                    STANDARD.encode(sha1(&proof)),
+                    STANDARD.encode(Sha1::digest(&proof)),
                     STANDARD.encode(nonce)
                 )
             });
@@ -350,7 +350,7 @@ mod tests {
         let envelope = service.envelope("GetStatus", now, [7; 16]);
         assert!(!envelope.contains("secret") && envelope.contains("<Username>admin</Username>"));
         let proof = [&[7; 16][..], b"2026-11-24T10:00:00Z", b"<secret>"].concat();
-        assert!(envelope.contains(&STANDARD.encode(sha1(&proof))));
+        assert!(envelope.contains(&STANDARD.encode(Sha1::digest(&proof))));
         assert!(!format!("{service:?}").contains("secret"));
         for wrong in ["https://x/", "rtsp://x/", "http:///p", "http://u:p@h/"] {
             assert!(PtzService::new(wrong, "p", None).is_err(), "{wrong}");

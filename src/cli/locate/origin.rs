@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 
 use super::LocateArgs;
+use crate::config::file::PipelineFile;
 use crate::telemetry::calibrator::{SEARCH_S, ToldCalibration, calibrate};
 use crate::telemetry::open::{self, Settings};
 use crate::telemetry::timeline::poses_of;
@@ -86,10 +87,10 @@ pub(super) fn calibration(log: &TelemetryLog, seen: &SeenVideo) -> anyhow::Resul
 /// Returns the one record that a fixed camera of a pipeline amounts to.
 pub(super) fn camera_of_pipeline(
     pipeline: &Path,
+    file: &PipelineFile,
     source: &str,
     preset: Option<&str>,
 ) -> anyhow::Result<TelemetryLog> {
-    let file = crate::config::load::read(pipeline)?;
     let known = || -> String {
         let ids: Vec<&str> = file.source.iter().map(|source| source.id.as_str()).collect();
         ids.join(", ")
