@@ -46,6 +46,18 @@ pub struct Strain {
     pub late: f64,
 }
 
+/// Which levels have sources that can be slowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slowable {
+    /// Some source is on patrol.
+    pub patrol: bool,
+    /// Some source is on watch.
+    pub watch: bool,
+}
+
+/// The step at which patrol gives no more.
+const PATROL_STEPS: u32 = 3;
+
 /// How much has given way: 0 nothing, 1 to 3 patrol by twos, 4 to 6 watch as well.
 pub const STEPS: u32 = 6;
 
@@ -70,8 +82,9 @@ impl Admission {
         }
     }
 
-    /// Takes in a measurement; returns the new step when it changes.
-    pub fn follow(&mut self, strain: Strain, now: MonotonicTime) -> Option<u32> {
+    /// Takes in a measurement; returns the new step when it changes. A step that would slow nobody is not taken: with
+    /// every source on alarm nothing gives way.
+    pub fn follow(&mut self, strain: Strain, slowable: Slowable, now: MonotonicTime) -> Option<u32> {
         let is_full = strain.cores >= self.settings.full || strain.late > self.settings.late;
         let has_room = strain.cores <= self.settings.room && strain.late <= self.settings.late;
         self.full_since = is_full.then(|| self.full_since.unwrap_or(now));
@@ -79,10 +92,17 @@ impl Admission {
         let lasts = |since: Option<MonotonicTime>, long: Duration| {
             since.is_some_and(|since| now.since(since) >= long)
         };
-        if lasts(self.full_since, self.settings.patience) && self.step < STEPS {
-            self.step += 1;
+        let next = if slowable.patrol && self.step < PATROL_STEPS {
+            self.step + 1
+        } else if slowable.watch {
+            (self.step.max(PATROL_STEPS) + 1).min(STEPS)
+        } else {
+            self.step
+        };
+        if lasts(self.full_since, self.settings.patience) && next > self.step {
+            self.step = next;
             self.full_since = Some(now);
-            return Some(self.step);
+            return Some(next);
         }
         if lasts(self.room_since, self.settings.caution) && self.step > 0 {
             self.step -= 1;
@@ -115,8 +135,8 @@ impl Thinning {
     #[must_use]
     pub fn one_of(&self, duty: Duty) -> u32 {
         let halvings = match duty {
-            Duty::Patrol => self.step().min(3),
-            Duty::Watch => self.step().saturating_sub(3),
+            Duty::Patrol => self.step().min(PATROL_STEPS),
+            Duty::Watch => self.step().saturating_sub(PATROL_STEPS),
             Duty::Alarm => 0,
         };
         1 << halvings
@@ -127,6 +147,11 @@ impl Thinning {
 mod tests {
     use super::*;
 
+    const BOTH: Slowable = Slowable {
+        patrol: true,
+        watch: true,
+    };
+
     fn at(seconds: u64) -> MonotonicTime {
         MonotonicTime::from_origin(Duration::from_secs(seconds))
     }
@@ -134,7 +159,7 @@ mod tests {
     fn follow(admission: &mut Admission, seconds: std::ops::Range<u64>, cores: f64, late: f64) -> Vec<u32> {
         seconds
             .step_by(2)
-            .filter_map(|second| admission.follow(Strain { cores, late }, at(second)))
+            .filter_map(|second| admission.follow(Strain { cores, late }, BOTH, at(second)))
             .collect()
     }
 
@@ -167,6 +192,24 @@ mod tests {
         assert!(follow(&mut admission, 5..10, 0.8, 0.0).is_empty());
         assert_eq!(follow(&mut admission, 10..30, 1.0, 0.0), [1, 2, 3]);
         assert_eq!(follow(&mut admission, 30..200, 1.0, 0.0).last(), Some(&STEPS));
+    }
+
+    #[test]
+    fn nothing_gives_way_where_nothing_can() {
+        let full = Strain {
+            cores: 1.0,
+            late: 0.0,
+        };
+        let steps = |patrol, watch| -> Vec<u32> {
+            let mut admission = Admission::new(AdmissionSettings::default());
+            (0..100)
+                .step_by(2)
+                .filter_map(|second| admission.follow(full, Slowable { patrol, watch }, at(second)))
+                .collect()
+        };
+        assert!(steps(false, false).is_empty(), "every source is on alarm");
+        assert_eq!(steps(true, false), [1, 2, 3]);
+        assert_eq!(steps(false, true), [4, 5, 6]);
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
-use super::admission::{Admission, AdmissionSettings, Strain};
+use super::admission::{Admission, AdmissionSettings, Slowable, Strain};
 use super::exit::{Ending, Exit, root_cause};
 use super::feed::Feed;
 use super::inference::{Inference, InferenceSettings};
@@ -428,28 +428,38 @@ impl Service {
             passed: sum(|view| view.gauges.frames.passed()),
             stale: sum(|view| view.gauges.frames.stale()),
         };
-        let before = std::mem::replace(&mut self.measured, measured);
+        let last = std::mem::replace(&mut self.measured, measured);
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let stale = measured.stale.saturating_sub(before.stale);
-        let looks = stale + measured.passed.saturating_sub(before.passed);
+        let stale = measured.stale.saturating_sub(last.stale);
+        let looks = stale + measured.passed.saturating_sub(last.passed);
         let strain = Strain {
-            cores: measured.cpu.saturating_sub(before.cpu).as_secs_f64() / (passed_s * cores as f64),
+            cores: measured.cpu.saturating_sub(last.cpu).as_secs_f64() / (passed_s * cores as f64),
             late: stale as f64 / looks.max(1) as f64,
         };
-        let Some(step) = self.admission.follow(strain, now) else {
+        let has = |level| views.values().any(|view| view.gauges.duty.effective() == level);
+        let slowable = Slowable {
+            patrol: has(Duty::Patrol),
+            watch: has(Duty::Watch),
+        };
+        let before = self.shared.thinning.step();
+        let Some(step) = self.admission.follow(strain, slowable, now) else {
             return;
         };
         self.shared.thinning.set(step);
         let one_of = |duty| self.shared.thinning.one_of(duty);
-        let (cores, late) = (strain.cores, strain.late);
-        warn!(
-            step,
-            cores,
-            late,
-            patrol = one_of(Duty::Patrol),
-            watch = one_of(Duty::Watch),
-            "the machine is full or has room again: one of so many looks is taken"
-        );
+        let (cores, late) = (format!("{:.2}", strain.cores), format!("{:.2}", strain.late));
+        let (patrol, watch) = (one_of(Duty::Patrol), one_of(Duty::Watch));
+        if step > before {
+            warn!(
+                cores,
+                late, "the machine is full: patrol takes one of {patrol} looks, watch one of {watch}"
+            );
+        } else {
+            info!(
+                cores,
+                late, "there is room again: patrol takes one of {patrol} looks, watch one of {watch}"
+            );
+        }
         for (id, view) in &views {
             let duty = view.gauges.duty.effective();
             if let Some(notices) = self.notices.as_ref().filter(|_| duty != Duty::Alarm) {
