@@ -8,6 +8,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::flight::Flight;
+use super::looks::{self, FrameLook};
 use super::records::{FrameRecord, TrackRecord};
 use crate::flow::event::Event;
 use crate::flow::incident::Incident;
@@ -128,6 +129,8 @@ impl Lines {
 pub struct Extras {
     /// Every frame that was looked at, with its boxes, as a picture.
     pub annotate: bool,
+    /// What the verify stage was shown.
+    pub looks: bool,
 }
 
 /// The output folder of a run.
@@ -136,6 +139,7 @@ pub struct Outputs {
     detections: Lines,
     tracks: Lines,
     events: Lines,
+    looks: Option<Lines>,
     features: Vec<serde_json::Value>,
     flights: Vec<(String, Flight)>,
     extras: Extras,
@@ -154,6 +158,11 @@ impl Outputs {
             detections: Lines::create(folder.join("detections.jsonl"), &kept.detections)?,
             tracks: Lines::create(folder.join("tracks.jsonl"), &kept.tracks)?,
             events: Lines::create(folder.join("events.jsonl"), b"")?,
+            looks: if extras.looks {
+                Some(Lines::create(folder.join(looks::FILE), b"")?)
+            } else {
+                None
+            },
             features: Vec::new(),
             flights: Vec::new(),
             extras,
@@ -177,6 +186,11 @@ impl Outputs {
     /// Writes a line of `detections.jsonl`.
     pub fn frame(&mut self, record: &FrameRecord) -> Result<(), OutputError> {
         self.detections.line(record)
+    }
+
+    /// Writes a line of `looks.jsonl`, where that file is wanted.
+    pub fn look(&mut self, look: &FrameLook) -> Result<(), OutputError> {
+        self.looks.as_mut().map_or(Ok(()), |lines| lines.line(look))
     }
 
     /// Writes a line of `tracks.jsonl`.
@@ -252,6 +266,7 @@ impl Outputs {
         self.detections.finish()?;
         self.tracks.finish()?;
         self.events.finish()?;
+        self.looks.map_or(Ok(()), Lines::finish)?;
         let collection = serde_json::json!({"type": "FeatureCollection", "features": self.features});
         write_whole(
             &self.folder.join("incidents.geojson"),

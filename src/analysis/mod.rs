@@ -4,6 +4,12 @@ pub mod summary;
 
 pub mod records;
 
+pub mod looks;
+
+pub mod truth;
+
+pub mod curve;
+
 pub mod flight;
 
 mod map;

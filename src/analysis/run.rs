@@ -11,6 +11,7 @@ use tracing::info;
 use super::cases::Cases;
 use super::files::{OutputError, Outputs};
 use super::flight::Flight;
+use super::looks::FrameLook;
 use super::page::PageInput;
 use super::records::{FrameRecord, TrackBook, TrackRecord};
 use super::summary::{InputSummary, rounded};
@@ -330,6 +331,9 @@ impl Analyst<'_> {
         while let Some(frame) = frames.receive() {
             count += 1;
             progress(frame.meta.pts.as_secs_f64(), count);
+            if !is_screening && let Some(look) = FrameLook::of(&frame, plan.mount) {
+                outputs.look(&look)?;
+            }
             findings.take(frame, is_screening, outputs)?;
         }
         let endings = crew.join();

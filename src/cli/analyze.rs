@@ -73,6 +73,10 @@ pub struct AnalyzeArgs {
     #[arg(long)]
     pub annotate: bool,
 
+    /// Also write looks.jsonl: what the rules were shown of each frame, for `emberwatch models curve`.
+    #[arg(long, conflicts_with = "resume")]
+    pub looks: bool,
+
     /// Say of every track why it was refused or not.
     #[arg(long)]
     pub explain: bool,
@@ -242,6 +246,7 @@ pub fn run(args: &AnalyzeArgs) -> anyhow::Result<ExitCode> {
         &args.out,
         Extras {
             annotate: args.annotate,
+            looks: args.looks,
         },
         &kept,
     )?;

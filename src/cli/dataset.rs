@@ -24,7 +24,7 @@ enum DatasetCommand {
 /// Names the incidents and the new dataset.
 #[derive(Debug, Args)]
 struct ExportArgs {
-    /// A file of incidents (JSON lines), or the folder that holds incidents.jsonl.
+    /// The data folder of the service, or a file of incidents (JSON lines).
     input: PathBuf,
     /// The folder to make.
     #[arg(long)]

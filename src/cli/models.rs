@@ -1,5 +1,8 @@
 //! `emberwatch models`: which models there are, what they are, whether they are sound and how good they are.
 
+#[cfg(feature = "video")]
+mod curve;
+
 mod eval;
 
 mod verify;
@@ -29,6 +32,9 @@ enum ModelsCommand {
     Verify(verify::VerifyArgs),
     /// Measure a model on labelled pictures.
     Eval(eval::EvalArgs),
+    #[cfg(feature = "video")]
+    /// Show time to detect against false alarms over analysed recordings.
+    Curve(curve::CurveArgs),
 }
 
 #[derive(Debug, Args)]
@@ -56,6 +62,8 @@ pub fn run(args: &ModelsArgs) -> anyhow::Result<ExitCode> {
         ModelsCommand::Show(args) => show(args, &catalogue),
         ModelsCommand::Verify(args) => verify::run(args, &catalogue),
         ModelsCommand::Eval(args) => eval::run(args, &catalogue),
+        #[cfg(feature = "video")]
+        ModelsCommand::Curve(args) => curve::run(args, &catalogue),
     }
 }
 

@@ -1,12 +1,5 @@
 //! Turns confirmed and rejected incidents into training pictures.
 //!
-//! The input is JSON lines, one incident a line, with clean pictures (no boxes drawn in) named relative to the file:
-//!
-//! ```json
-//! {"incident": "018f…", "verdict": "confirmed", "pictures": [
-//!   {"file": "evidence/a.jpg", "source": "tower-1", "boxes": [{"class": "smoke", "box": [10, 20, 110, 90]}]}]}
-//! ```
-//!
 //! A confirmed incident gives its boxes; a rejected one gives pictures in which nothing burns, the most valuable
 //! there are. All pictures of an incident go to the same split: they show the same thing.
 
@@ -14,54 +7,11 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
+use super::judged::{self, Judged, Shown, Verdict};
 use super::{Problem, label, manifest, picture};
-use crate::flow::detection::{BBox, Class};
+use crate::flow::detection::Class;
 use crate::stages::infer::model::sha256_hex;
-
-/// The file's usual name.
-pub const FILE: &str = "incidents.jsonl";
-
-/// What a person said of an incident.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// It burned.
-    Confirmed,
-    /// It did not.
-    Rejected,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Incident {
-    #[serde(rename = "incident")]
-    id: String,
-    verdict: Verdict,
-    pictures: Vec<Picture>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Picture {
-    file: PathBuf,
-    #[serde(default)]
-    source: String,
-    #[serde(default)]
-    #[expect(dead_code, reason = "part of the input, says when, needed by nobody here")]
-    captured_at: Option<String>,
-    #[serde(default)]
-    boxes: Vec<Boxed>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Boxed {
-    class: Class,
-    #[serde(rename = "box")]
-    bbox: BBox,
-}
+use crate::store::StoreError;
 
 /// An export that cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +27,15 @@ pub enum ExportError {
         #[source]
         source: std::io::Error,
     },
+    /// The data folder cannot be read.
+    #[error("cannot read the incidents of {path}")]
+    Store {
+        /// Which folder.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: StoreError,
+    },
     /// The target is in use.
     #[error("the folder {path} is not empty: name a new one")]
     NotEmpty {
@@ -86,7 +45,7 @@ pub enum ExportError {
     /// Nothing could be taken over.
     #[error("found no picture that can be used in {path}{}", .first.as_ref().map(|problem| format!("; first problem: {problem}")).unwrap_or_default())]
     Empty {
-        /// Which file.
+        /// In what.
         path: PathBuf,
         /// What was wrong with the first.
         first: Option<Problem>,
@@ -106,16 +65,10 @@ pub struct Exported {
     pub problems: Vec<Problem>,
 }
 
-/// Writes `images`, `labels` and `manifest.csv` into a new folder `out`, from incidents in `input` (the file, or the
-/// folder with `incidents.jsonl`); about `val_share` of the incidents go to the split `val`.
+/// Writes `images`, `labels` and `manifest.csv` into a new folder `out`, from incidents in `input` (a data folder, a file
+/// of incidents, or the folder with `incidents.jsonl`); about `val_share` of the incidents go to the split `val`.
 pub fn export(input: &Path, out: &Path, val_share: f64) -> Result<Exported, ExportError> {
-    let file = if input.is_dir() {
-        input.join(FILE)
-    } else {
-        input.to_owned()
-    };
-    let text = std::fs::read_to_string(&file).map_err(io("read", &file))?;
-    let folder = file.parent().unwrap_or(Path::new("."));
+    let (incidents, problems) = judged::read(input)?;
     let is_in_use = std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
     if is_in_use {
         return Err(ExportError::NotEmpty { path: out.to_owned() });
@@ -124,28 +77,18 @@ pub fn export(input: &Path, out: &Path, val_share: f64) -> Result<Exported, Expo
         let path = out.join(part);
         std::fs::create_dir_all(&path).map_err(io("create", &path))?;
     }
-    let mut exported = Exported::default();
+    let mut exported = Exported {
+        problems,
+        ..Exported::default()
+    };
     let mut rows = "name,split,source,width,height,smoke_labelled,flames,smokes,cluster\n".to_owned();
     let mut contents = BTreeSet::new();
-    for (index, line) in text.lines().enumerate() {
-        if line.trim().is_empty() {
-            continue;
-        }
-        let incident: Incident = match serde_json::from_str(line) {
-            Ok(incident) => incident,
-            Err(error) => {
-                let message = format!("expected an incident with its verdict and pictures: {error}");
-                exported
-                    .problems
-                    .push(Problem::at_line(&file, index + 1, message));
-                continue;
-            }
-        };
+    for incident in &incidents {
         for picture in &incident.pictures {
             let refused = |message: String| {
-                Problem::at_line(&file, index + 1, format!("{}: {message}", picture.file.display()))
+                Problem::new(&incident.place, format!("{}: {message}", picture.file.display()))
             };
-            match Taken::new(folder, &incident, picture, val_share) {
+            match Taken::new(incident, picture, val_share) {
                 Ok(taken) if contents.insert(taken.digest.clone()) => {
                     taken.write(out, &mut rows)?;
                     exported.val += usize::from(taken.split == "val");
@@ -163,7 +106,7 @@ pub fn export(input: &Path, out: &Path, val_share: f64) -> Result<Exported, Expo
     }
     if exported.confirmed + exported.rejected == 0 {
         return Err(ExportError::Empty {
-            path: file,
+            path: input.to_owned(),
             first: exported.problems.into_iter().next(),
         });
     }
@@ -194,16 +137,20 @@ struct Taken {
 }
 
 impl Taken {
-    fn new(folder: &Path, incident: &Incident, from: &Picture, val_share: f64) -> Result<Self, String> {
-        let path = folder.join(&from.file);
-        let rgb = picture::open_rgb(&path).map_err(|error| error.to_string())?;
-        let bytes = std::fs::read(&path).map_err(|error| error.to_string())?;
+    fn new(incident: &Judged, from: &Shown, val_share: f64) -> Result<Self, String> {
+        let rgb = picture::open_rgb(&from.file).map_err(|error| error.to_string())?;
+        let bytes = std::fs::read(&from.file).map_err(|error| error.to_string())?;
         let size = rgb.dimensions();
         let digest = sha256_hex(&bytes);
         let is_confirmed = incident.verdict == Verdict::Confirmed;
         if is_confirmed && from.boxes.is_empty() {
             return Err(
                 "confirmed without a box: without labels it would teach that nothing burns".to_owned(),
+            );
+        }
+        if !is_confirmed && from.boxes.len() > 1 {
+            return Err(
+                "rejected, and more than one box was called fire in it: the others may be right".to_owned(),
             );
         }
         let (mut labels, mut counts) = (String::new(), [0; 2]);

@@ -23,7 +23,7 @@ pub(crate) fn read(root: &Path, words: &[String]) -> Result<Readings, DatasetErr
         .map_err(|message| DatasetError::Unfit(Problem::at_line(&path, 1, message)))?;
     let files = picture_files(&root.join("images"))?;
     let names = if words.is_empty() {
-        names::find(root).map_or_else(names::of_this_project, |(names, _)| names)
+        names::find(root).map_or_else(names::of_this_project, |(names, _, _)| names)
     } else {
         names::of_words(words)
     };
@@ -63,7 +63,7 @@ pub(crate) fn read(root: &Path, words: &[String]) -> Result<Readings, DatasetErr
                 continue;
             }
         };
-        if let Some(message) = swapped.compare(&row, &labels) {
+        if let Some(message) = swapped.compare(&row, index + 1, &labels) {
             refuse(Problem::at_line(
                 &path,
                 index + 1,
@@ -160,17 +160,22 @@ impl<'r> Row<'r> {
 struct Swapped {
     compared: usize,
     swapped: usize,
+    /// Where the manifest first says otherwise.
+    first_line: Option<usize>,
 }
 
 impl Swapped {
     /// Returns what is wrong when a picture's boxes are not as many as the manifest says.
-    fn compare(&mut self, row: &Row<'_>, labels: &[Label]) -> Option<String> {
+    fn compare(&mut self, row: &Row<'_>, line: usize, labels: &[Label]) -> Option<String> {
         let (flames, smokes) = (row.number("flames")?, row.number("smokes")?);
         let count = |class| labels.iter().filter(|label| label.class == class).count() as u32;
         let found = (count(Class::Flame), count(Class::Smoke));
         if flames != smokes {
             self.compared += 1;
-            self.swapped += usize::from(found == (smokes, flames));
+            if found == (smokes, flames) {
+                self.swapped += 1;
+                self.first_line.get_or_insert(line);
+            }
         }
         (found != (flames, smokes)).then(|| {
             format!(
@@ -182,8 +187,9 @@ impl Swapped {
 
     fn check(&self, path: &Path) -> Result<(), DatasetError> {
         if self.compared > 0 && self.swapped * 2 > self.compared {
-            return Err(DatasetError::Unfit(Problem::new(
-                path.display(),
+            return Err(DatasetError::Unfit(Problem::at_line(
+                path,
+                self.first_line.unwrap_or(1),
                 format!(
                     "in {} of {} label files flames and smokes are the other way round than the manifest says: wrong \
                      class order, expected 0 flame and 1 smoke (or a classes.txt that says otherwise)",

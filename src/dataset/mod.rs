@@ -10,6 +10,8 @@ pub mod coco;
 
 pub mod export;
 
+pub mod judged;
+
 pub mod manifest;
 
 mod names;

@@ -49,8 +49,8 @@ pub(crate) fn of_words(words: &[String]) -> Names {
     words.iter().map(|word| (word.clone(), class_of(word))).collect()
 }
 
-/// Finds the list of names of a YOLO dataset and returns it with the file that holds it.
-pub(crate) fn find(root: &Path) -> Option<(Names, PathBuf)> {
+/// Finds the list of names of a YOLO dataset and returns it with the file that holds it and the line where it begins.
+pub(crate) fn find(root: &Path) -> Option<(Names, PathBuf, usize)> {
     let mut files: Vec<PathBuf> = Vec::new();
     for folder in [root.to_owned(), root.join("labels")] {
         let Ok(entries) = std::fs::read_dir(folder) else {
@@ -80,7 +80,10 @@ pub(crate) fn find(root: &Path) -> Option<(Names, PathBuf)> {
         let words: Vec<String> = words.into_iter().filter(|word| !word.is_empty()).collect();
         let names = of_words(&words);
         if !names.is_empty() {
-            return Some((names, file));
+            let begins = text
+                .lines()
+                .position(|line| is_list || line.starts_with("names:"));
+            return Some((names, file, begins.unwrap_or(0) + 1));
         }
     }
     None

@@ -17,13 +17,18 @@ pub(crate) fn read(root: &Path, options: &ReadOptions) -> Result<Readings, Datas
     let found = if options.names.is_empty() {
         names::find(root)
     } else {
-        Some((names::of_words(&options.names), PathBuf::from("the command line")))
+        Some((
+            names::of_words(&options.names),
+            PathBuf::from("the command line"),
+            1,
+        ))
     };
-    let names = if let Some((names, file)) = found {
+    let names = if let Some((names, file, line)) = found {
         if names.iter().all(|(_, class)| class.is_none()) {
             let words: Vec<_> = names.iter().map(|(word, _)| word.as_str()).collect();
-            return Err(DatasetError::Unfit(Problem::new(
-                file.display(),
+            return Err(DatasetError::Unfit(Problem::at_line(
+                &file,
+                line,
                 format!(
                     "found the classes [{}], expected fire or smoke among them",
                     words.join(", ")

@@ -29,6 +29,8 @@ pub enum EvidenceKind {
     Thumbnail,
     /// The packets around the alarm, without transcoding.
     Clip,
+    /// The picture as it was, with nothing drawn in: for training. It stays in the house.
+    Frame,
 }
 
 /// A file that shows the fire. The file lies in the evidence folder under `name`.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::evidence::clean::{Seen, clean_jpeg};
 use super::evidence::snapshot::{Annotation, snapshot_jpeg, thumbnail_jpeg};
 use super::locate::LocatedFrame;
 use crate::flow::report::{Evidence, EvidenceKind, ModelTag, TrackReport};
@@ -105,6 +106,21 @@ impl Reporter {
             evidence.extend(self.keeper.keep(
                 EvidenceKind::Thumbnail,
                 &format!("{name}-small.jpg"),
+                &jpeg,
+                captured,
+            ));
+        }
+        let burning = frame.tracks.iter().filter_map(|(track, verdict)| {
+            let seen = track.seen?;
+            (verdict.decision == Decision::Fire).then_some(Seen {
+                class: track.class,
+                bbox: seen.bbox,
+            })
+        });
+        if let Some(jpeg) = clean_jpeg(&frame.picture, &burning.collect::<Vec<_>>()) {
+            evidence.extend(self.keeper.keep(
+                EvidenceKind::Frame,
+                &format!("{name}-clean.jpg"),
                 &jpeg,
                 captured,
             ));

@@ -95,6 +95,7 @@ pub(super) fn insert(
         EvidenceKind::Snapshot => "snapshot",
         EvidenceKind::Thumbnail => "thumbnail",
         EvidenceKind::Clip => "clip",
+        EvidenceKind::Frame => "frame",
     };
     sql.prepare_cached(
         "INSERT INTO evidence (name, incident, kind, sha256, bytes, captured_at, indexed_at, body)

@@ -141,6 +141,12 @@ impl Store {
         }
     }
 
+    /// Returns whether there is a store in a folder.
+    #[must_use]
+    pub fn is_in(folder: &Path) -> bool {
+        database_path(folder).is_file()
+    }
+
     /// Returns the data folder.
     #[must_use]
     pub fn folder(&self) -> &Path {

@@ -17,6 +17,8 @@ mod dispatch_schema;
 mod dispatch_sinks;
 mod dispatch_store;
 #[cfg(feature = "video")]
+mod evaluation;
+#[cfg(feature = "video")]
 mod faults;
 mod fixtures;
 mod geo;
@@ -26,6 +28,8 @@ mod ingest;
 mod models;
 #[cfg(feature = "video")]
 mod reading;
+#[cfg(feature = "video")]
+mod retraining;
 mod servers;
 #[cfg(feature = "video")]
 mod service;

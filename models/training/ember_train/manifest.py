@@ -12,6 +12,8 @@ from .thresholds import RECALL_WANTED
 
 def write_manifest(folder: Path, facts: dict, files: list[tuple[str, str, int, int, float]], report: dict) -> Path:
     """`files`: name, precision, width, height, ms. `facts`: name, version, description, licence, origin, duty."""
+    if not report["duties"]:
+        raise BadInput([Problem(folder, 0, "the report has no thresholds: they are chosen on a split that holds both burning and calm pictures")])
     lines = ["schema = 1"]
     lines += [f"{key} = {json.dumps(facts[key], ensure_ascii=False)}" for key in ("name", "version", "description", "licence", "origin", "duty")]
     for file, precision, width, height, ms in files:

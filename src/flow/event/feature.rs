@@ -259,6 +259,8 @@ pub(super) fn of_incident(
             evidence: incident
                 .evidence
                 .iter()
+                // Frames are kept for training: whoever puts a fire out has the snapshot.
+                .filter(|file| file.kind != EvidenceKind::Frame)
                 .map(|file| link_of(file, &address))
                 .collect(),
             model: incident.model.clone(),

@@ -4,6 +4,8 @@ pub mod picture;
 
 pub mod snapshot;
 
+pub mod clean;
+
 pub mod ring;
 
 pub mod clip;

@@ -124,7 +124,8 @@ fn write(image: &mut RgbImage, at: (u32, u32), text: &str, unit: u32, colour: Rg
     }
 }
 
-fn encode(image: &RgbImage) -> Option<Vec<u8>> {
+/// Returns a picture as JPEG; `None` where it has no pixels.
+pub(super) fn encode(image: &RgbImage) -> Option<Vec<u8>> {
     let mut jpeg = Vec::new();
     JpegEncoder::new_with_quality(&mut jpeg, QUALITY)
         .encode_image(image)

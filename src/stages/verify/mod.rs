@@ -40,15 +40,8 @@ impl Verifier {
 
     /// Judges every track of a frame.
     pub fn judge(&mut self, frame: TrackedFrame) -> JudgedFrame {
-        let size = (frame.picture.width as f32, frame.picture.height as f32);
-        let mut tracks = Vec::with_capacity(frame.tracks.len());
-        for track in frame.tracks {
-            let verdict = self.verdict(&track, frame.meta.pts, frame.meta.duty, size, frame.motion);
-            if track.phase == TrackPhase::Ended {
-                self.histories.remove(&track.id);
-            }
-            tracks.push((track, verdict));
-        }
+        let size = (frame.picture.width, frame.picture.height);
+        let tracks = self.judge_tracks(frame.tracks, frame.meta.pts, frame.meta.duty, size, frame.motion);
         JudgedFrame {
             meta: frame.meta,
             picture: frame.picture,
@@ -56,6 +49,28 @@ impl Verifier {
             tracks,
             motion: frame.motion,
         }
+    }
+
+    /// Judges the tracks of a frame taken at `pts`, of `size` pixels, that moved by `motion` since the one before: the
+    /// verdict needs no pixels.
+    pub fn judge_tracks(
+        &mut self,
+        tracks: Vec<Track>,
+        pts: MediaTime,
+        duty: Duty,
+        size: (u32, u32),
+        motion: (f32, f32),
+    ) -> Vec<(Track, Verdict)> {
+        let size = (size.0 as f32, size.1 as f32);
+        let mut judged = Vec::with_capacity(tracks.len());
+        for track in tracks {
+            let verdict = self.verdict(&track, pts, duty, size, motion);
+            if track.phase == TrackPhase::Ended {
+                self.histories.remove(&track.id);
+            }
+            judged.push((track, verdict));
+        }
+        judged
     }
 
     fn verdict(
