@@ -31,7 +31,8 @@ def write_manifest(folder: Path, facts: dict, files: list[tuple[str, str, int, i
     lines += ["", "[quality]"]
     for name in CLASSES:
         figures = report["classes"][name]["all"]
-        lines += [f"map50_{name} = {figures['map50']:.3f}", f"map50_95_{name} = {figures['map50_95']:.3f}"]
+        # A class without a box in the split has no figure.
+        lines += [f"{key}_{name} = {figures[key]:.3f}" for key in ("map50", "map50_95") if figures[key] == figures[key]]
     for duty in RECALL_WANTED:
         at = report["duties"][duty]
         lines += [f"recall_{duty} = {at['recall']:.3f}", f"false_alarms_{duty} = {at['false_alarms']:.3f}"]
