@@ -247,7 +247,10 @@ mod tests {
             clip(0.0, 0.5, ClipTruth::default()),
         ];
         let [by_threshold, by_persistence] = curves(&clips, VerifySettings::default());
-        let at = |factor: f64| by_threshold.iter().find(|point| point.factor == factor).unwrap();
+        let at = |factor: f64| {
+            let is_it = |point: &&Point| (point.factor - factor).abs() < 1e-9;
+            by_threshold.iter().find(is_it).unwrap()
+        };
         let shipped = at(1.0);
         assert_eq!((shipped.fires, shipped.found, shipped.false_alerts), (2, 2, 1));
         // Seen a second after it could be, and two seconds more until it has lasted.

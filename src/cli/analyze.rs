@@ -35,6 +35,10 @@ use crate::stages::verify::rules::{ClassThreshold, VerifySettings};
 ///
 /// Exit codes: 0 all analysed, 1 at least one recording could not be analysed, 2 nothing could be done.
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
 pub struct AnalyzeArgs {
     /// Recordings, or folders that hold some.
     #[arg(required = true, value_name = "FILE|DIR")]

@@ -159,7 +159,7 @@ impl<'r> Row<'r> {
 #[derive(Default)]
 struct Swapped {
     compared: usize,
-    swapped: usize,
+    reversed: usize,
     /// Where the manifest first says otherwise.
     first_line: Option<usize>,
 }
@@ -173,7 +173,7 @@ impl Swapped {
         if flames != smokes {
             self.compared += 1;
             if found == (smokes, flames) {
-                self.swapped += 1;
+                self.reversed += 1;
                 self.first_line.get_or_insert(line);
             }
         }
@@ -186,14 +186,14 @@ impl Swapped {
     }
 
     fn check(&self, path: &Path) -> Result<(), DatasetError> {
-        if self.compared > 0 && self.swapped * 2 > self.compared {
+        if self.compared > 0 && self.reversed * 2 > self.compared {
             return Err(DatasetError::Unfit(Problem::at_line(
                 path,
                 self.first_line.unwrap_or(1),
                 format!(
                     "in {} of {} label files flames and smokes are the other way round than the manifest says: wrong \
                      class order, expected 0 flame and 1 smoke (or a classes.txt that says otherwise)",
-                    self.swapped, self.compared
+                    self.reversed, self.compared
                 ),
             )));
         }

@@ -195,3 +195,58 @@ fn a_disk_that_is_full_is_named_and_leaves_nothing_that_looks_whole() {
         assert!(!out.join(name).try_exists().unwrap(), "{name}");
     }
 }
+
+#[test]
+fn the_rules_applied_again_give_the_alerts_of_the_run_and_a_curve_around_them() {
+    let (Some(house), Some(cars)) = (fixture("video/house6.mp4"), fixture("video/car-detection.mp4")) else {
+        return;
+    };
+    if !has_runtime() {
+        return;
+    }
+    let out = tempfile::tempdir().unwrap();
+    let run = analyze(
+        out.path(),
+        &[
+            "--looks",
+            "--rate",
+            "2",
+            house.to_str().unwrap(),
+            cars.to_str().unwrap(),
+        ],
+    );
+    assert!(run.status.success(), "{run:?}");
+    let curve = |table: &str| {
+        let truth = out.path().join("clips.csv");
+        std::fs::write(&truth, table).unwrap();
+        Command::new(env!("CARGO_BIN_EXE_emberwatch"))
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .args(["models", "curve", "--json", "--truth"])
+            .args([&truth, out.path()])
+            .output()
+            .unwrap()
+    };
+    let answer = curve("house6.mp4,0\ncar-detection.mp4,\n");
+    assert!(answer.status.success(), "{answer:?}");
+    let points: Value = serde_json::from_slice(&answer.stdout).unwrap();
+    let points = points["by_threshold"].as_array().unwrap();
+    let shipped = points.iter().find(|point| point["factor"] == 1.0).unwrap();
+    assert_eq!((&shipped["fires"], &shipped["found"]), (&1.into(), &1.into()));
+    assert_eq!(
+        shipped["median_s"],
+        summary(out.path())["inputs"][0]["first_alert_s"]
+    );
+    assert_eq!(shipped["false_alerts"], 0);
+    let strictest = points.last().unwrap();
+    assert_eq!(
+        strictest["found"], 0,
+        "no score is twice the threshold: {strictest}"
+    );
+    let unsaid = curve("house6.mp4,0\n");
+    assert_eq!(unsaid.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&unsaid.stderr).into_owned();
+    assert!(
+        said.contains("car-detection.mp4") && said.contains("--truth"),
+        "{said}"
+    );
+}
