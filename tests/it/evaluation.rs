@@ -152,13 +152,14 @@ fn coco_and_plain_yolo_of_the_same_pictures_give_the_same_figures() {
     }
 }
 
+/// What is done to a sound folder, what is asked, the code that follows and what is said.
+type Case = (fn(&Path), &'static [&'static str], i32, &'static [&'static str]);
+
 #[test]
 fn bad_input_is_named_by_file_and_line() {
     if !has_runtime() {
         return;
     }
-    /// What is done to a sound folder, what is asked, the code that follows and what is said.
-    type Case = (fn(&Path), &'static [&'static str], i32, &'static [&'static str]);
     let cases: [Case; 10] = [
         (
             |folder| fs::remove_file(folder.join("labels/1.txt")).unwrap(),
@@ -172,7 +173,7 @@ fn bad_input_is_named_by_file_and_line() {
                     folder.join("labels/2.txt"),
                     "0 0.5 0.5 0.2 0.2\n0 0.9 0.5 0.4 0.2\n",
                 )
-                .unwrap()
+                .unwrap();
             },
             &["--strict"],
             1,
