@@ -54,6 +54,10 @@ pub struct VerifySettings {
     pub least_spread: f64,
     /// For cameras that stand still: or the least change inside the box, in grey levels a frame above the rest of the picture.
     pub least_activity: f32,
+    /// For cameras that move: what changes less than this in place and size, as a share of the box, …
+    pub moving_spread: f64,
+    /// … and less than this inside, in grey levels a frame above the rest of the picture, is a roof or a bank of fog.
+    pub moving_activity: f32,
     /// The most it may travel, in box sizes a second, after the camera's own motion is taken out.
     pub most_travel: f64,
 }
@@ -78,6 +82,8 @@ impl Default for VerifySettings {
             patience_s: 10.0,
             least_spread: 0.02,
             least_activity: 0.8,
+            moving_spread: 0.08,
+            moving_activity: 1.0,
             most_travel: 0.8,
         }
     }
@@ -211,6 +217,17 @@ impl History {
         rate(&|point| point.1).hypot(rate(&|point| point.2)) / size
     }
 
+    /// Returns how fast something would travel that crosses the spread of places evenly while it is seen, in box sizes
+    /// a second: what burns flickers around its place, the lamps of vehicles on a road are joined to one track by turns.
+    fn wander(&self) -> f64 {
+        let size = |seen: &Sighting| f64::from(seen.bbox.area().max(1.0).sqrt());
+        let size = mean(self.sightings().map(size)).max(1.0);
+        let place_x = deviation(self.sightings().map(|seen| f64::from(seen.bbox.centre().0)));
+        let place_y = deviation(self.sightings().map(|seen| f64::from(seen.bbox.centre().1)));
+        // An even spread from end to end deviates by its length over the root of twelve.
+        12_f64.sqrt() * place_x.hypot(place_y) / size / self.seen_seconds().max(0.1)
+    }
+
     fn mean_activity(&self) -> f32 {
         self.looks.iter().map(|look| look.activity).sum::<f32>() / self.looks.len().max(1) as f32
     }
@@ -262,21 +279,24 @@ pub(crate) fn judge(
                 needed: f64::from(needed),
             });
         }
-        let speed = history.travel();
+        let speed = history.travel().max(history.wander());
         if speed > settings.most_travel {
             break 'rules Some(Reason::Travels {
                 speed,
                 allowed: settings.most_travel,
             });
         }
-        let (spread, activity) = history.life();
-        if (mount == Mount::Fixed || history.is_steady())
-            && spread < settings.least_spread
-            && activity < settings.least_activity
-        {
+        // A camera that stands still shows the least life; over a moving one even a roof seems to stir a little.
+        let (life, least) = if mount == Mount::Fixed || history.is_steady() {
+            (history.life(), (settings.least_spread, settings.least_activity))
+        } else {
+            let life = (history.spread(), history.mean_activity());
+            (life, (settings.moving_spread, settings.moving_activity))
+        };
+        if life.0 < least.0 && life.1 < least.1 {
             break 'rules Some(Reason::Lifeless {
-                liveliness: spread,
-                needed: settings.least_spread,
+                liveliness: life.0,
+                needed: least.0,
             });
         }
         None

@@ -140,11 +140,40 @@ fn a_plume_seen_from_a_drone_that_flies_on_is_fire() {
         Some((
             breathing(second, 0.03).shifted((150.0 * second) as f32, 0.0),
             0.6,
-            0.0,
+            3.0,
         ))
     };
     let verdicts = judge(Mount::Moving, 4.0, drift, (30.0, 0.0));
     assert_eq!(verdicts.last().unwrap().decision, Decision::Fire);
+}
+
+#[test]
+fn a_roof_seen_from_a_drone_that_flies_on_is_refused() {
+    // Its box trembles by a few hundredths, and the camera's own motion leaves a little change inside.
+    let roof = |second: f64| {
+        Some((
+            breathing(second, 0.03).shifted((150.0 * second) as f32, 0.0),
+            0.6,
+            0.7,
+        ))
+    };
+    let verdicts = judge(Mount::Moving, 12.0, roof, (30.0, 0.0));
+    assert!(verdicts.iter().all(|verdict| verdict.decision != Decision::Fire));
+    assert!(matches!(verdicts.last().unwrap().reason, Reason::Lifeless { .. }));
+}
+
+#[test]
+fn lamps_of_several_cars_that_are_taken_for_one_thing_are_refused() {
+    // To and fro between four places along a road: no straight line, and no place either.
+    let lamps = |second: f64| {
+        let place = ((second * 5.0).round() as u32 * 3) % 4;
+        Some((PLUME.shifted(150.0 * place as f32, 0.0), 0.8, 9.0))
+    };
+    for mount in [Mount::Fixed, Mount::Moving] {
+        let verdicts = judge(mount, 4.0, lamps, (0.0, 0.0));
+        assert!(verdicts.iter().all(|verdict| verdict.decision != Decision::Fire));
+        assert!(matches!(verdicts.last().unwrap().reason, Reason::Travels { .. }));
+    }
 }
 
 #[test]
