@@ -117,6 +117,22 @@ pub fn render(shared: &Shared) -> String {
     }
     head(
         &mut text,
+        "emberwatch_clock_offset_seconds",
+        "gauge",
+        "seconds to add to a camera's time to get ours, by its sender reports",
+    );
+    for (id, view) in &views {
+        if let Some(offset_ms) = view.gauges.ingest.snapshot().clock_offset_ms {
+            let _written = writeln!(
+                text,
+                "emberwatch_clock_offset_seconds{{source=\"{}\"}} {:.3}",
+                escaped(id.as_str()),
+                offset_ms as f64 / 1e3
+            );
+        }
+    }
+    head(
+        &mut text,
         "emberwatch_duty",
         "gauge",
         "1 for the level at which a source is watched",
@@ -215,6 +231,7 @@ pub fn sources(shared: &Shared) -> serde_json::Value {
                 "detail": view.detail,
                 "duty": view.gauges.duty.effective().name(),
                 "decoder": view.decoder,
+                "clock_offset_s": view.gauges.ingest.snapshot().clock_offset_ms.map(|offset_ms| offset_ms as f64 / 1e3),
                 "inferred": view.gauges.inferred.load(Ordering::Relaxed),
             })
         })

@@ -141,6 +141,7 @@ fn incident(
         confidence: 0.7,
         views,
         position: Some(position),
+        hypotheses: Vec::new(),
         bearing: None,
         grid: Some(GridCell {
             district: Some("高新区".to_owned()),

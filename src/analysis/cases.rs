@@ -18,13 +18,19 @@ use crate::flow::track::{JudgedFrame, TrackId};
 use crate::geo::fuse::StayingShares;
 use crate::geo::{Assumptions, SensorCrop, Terrain};
 use crate::pipeline::keeper::FolderKeeper;
-use crate::stages::incident::{Ids, IncidentBook, IncidentConfig, NoGrid, WeightedFusion};
+use crate::stages::incident::{Ids, IncidentBook, IncidentConfig, NoGrid};
 use crate::stages::locate::{CameraChoice, LocateSettings, Locator};
 use crate::stages::report::{EvidenceKeeper, ReportSettings, Reporter};
 use crate::telemetry::calibrator::{Calibrator, ToldCalibration};
 use crate::telemetry::open::{Settings, beside_or_inside};
 use crate::telemetry::timeline::{TimeTie, poses_of};
 use crate::telemetry::{LogTime, TimelineProvider};
+
+/// What a recording of a drone shows where its telemetry names a lens.
+pub const CAMERA: CameraChoice = CameraChoice::FromPose {
+    crop: SensorCrop::FullWidthOfFourThirds,
+    fallback: None,
+};
 
 /// Follows one recording from frames to incidents.
 pub struct Cases {
@@ -35,21 +41,34 @@ pub struct Cases {
     pub incidents: BTreeMap<IncidentId, Incident>,
     /// What would have left the program, in order.
     pub events: Vec<Event>,
-    /// Alarms of which a clip is wanted: file name and moment.
-    pub clips: Vec<(String, MediaTime)>,
-    wanted: Arc<std::sync::Mutex<Vec<(String, MediaTime)>>>,
+    /// Alarms of which a clip is wanted.
+    pub clips: Vec<WantedClip>,
+    wanted: Arc<std::sync::Mutex<Vec<WantedClip>>>,
     /// Where the telemetry was found; none for a recording without.
     pub telemetry: Option<PathBuf>,
+    /// Who answers for the camera's poses; none for a recording without.
+    pub poses: Option<Arc<dyn PoseProvider>>,
     told: Option<Told>,
     calibrator: Calibrator,
     /// Where the camera was and what it saw.
     pub flight: Flight,
 }
 
+/// A clip that is to be cut out of the recording.
+#[derive(Clone, Debug)]
+pub struct WantedClip {
+    /// Its file name.
+    pub name: String,
+    /// The moment of the alarm.
+    pub alarm: MediaTime,
+    /// When the frame of that moment was taken.
+    pub captured: CaptureTime,
+}
+
 /// Keeps pictures at once, and notes which clips are wanted: they are cut when the recording has been read.
 struct PictureKeeper {
     folder: FolderKeeper,
-    wanted: Arc<std::sync::Mutex<Vec<(String, MediaTime)>>>,
+    wanted: Arc<std::sync::Mutex<Vec<WantedClip>>>,
 }
 
 impl EvidenceKeeper for PictureKeeper {
@@ -63,11 +82,15 @@ impl EvidenceKeeper for PictureKeeper {
         self.folder.keep(kind, name, bytes, captured)
     }
 
-    fn begin_clip(&mut self, name: &str, _track: TrackId, alarm: MediaTime, _captured: CaptureTime) {
+    fn begin_clip(&mut self, name: &str, _track: TrackId, alarm: MediaTime, captured: CaptureTime) {
         self.wanted
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .push((name.to_owned(), alarm));
+            .push(WantedClip {
+                name: name.to_owned(),
+                alarm,
+                captured,
+            });
     }
 
     fn clips(&mut self) -> Vec<(TrackId, Evidence)> {
@@ -112,14 +135,12 @@ impl Cases {
     ) -> Result<Self, String> {
         let found = poses(recording);
         let telemetry = found.as_ref().map(|told| told.path.clone());
+        let poses = found
+            .as_ref()
+            .map(|told| Arc::new(told.poses.clone()) as Arc<dyn PoseProvider>);
         let locator = Locator::new(LocateSettings {
-            poses: found
-                .as_ref()
-                .map(|told| Arc::new(told.poses.clone()) as Arc<dyn PoseProvider>),
-            camera: CameraChoice::FromPose {
-                crop: SensorCrop::FullWidthOfFourThirds,
-                fallback: None,
-            },
+            poses: poses.clone(),
+            camera: CAMERA,
             terrain: ground.unwrap_or_else(|| Arc::new(Terrain::flat_at_takeoff())),
             assumptions: Assumptions::default(),
             staying: StayingShares::default(),
@@ -147,13 +168,8 @@ impl Cases {
             },
             Box::new(keeper),
         );
-        let book = IncidentBook::new(
-            IncidentConfig::default(),
-            Box::new(NoGrid),
-            Box::new(WeightedFusion),
-            Ids::seeded(seed),
-        )
-        .map_err(|problems| problems.to_string())?;
+        let book = IncidentBook::new(IncidentConfig::default(), Box::new(NoGrid), Ids::seeded(seed))
+            .map_err(|problems| problems.to_string())?;
         Ok(Self {
             locator,
             reporter,
@@ -163,6 +179,7 @@ impl Cases {
             clips: Vec::new(),
             wanted,
             telemetry,
+            poses,
             told: found,
             calibrator: Calibrator::default(),
             flight: Flight::default(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tracing::info;
 
-use super::cases::Cases;
+use super::cases::{CAMERA, Cases, WantedClip};
 use super::files::{OutputError, Outputs};
 use super::flight::Flight;
 use super::looks::FrameLook;
@@ -231,7 +231,7 @@ impl Analyst<'_> {
 
     /// Cuts the clips of alarms out of the recording, without transcoding; one that cannot be cut is logged.
     fn cut_clips(&self, path: &Path, cases: &Cases, outputs: &Outputs) {
-        use crate::stages::evidence::clip::cut_clip;
+        use crate::stages::evidence::clip::{cut_clip, located_clip};
         use crate::stages::evidence::recording::clip_of_recording;
         use crate::stages::evidence::ring::ClipLimits;
         let id = SourceId::new(path.display().to_string());
@@ -248,7 +248,12 @@ impl Analyst<'_> {
             return;
         }
         let mut last = None;
-        for (name, alarm) in &cases.clips {
+        for WantedClip {
+            name,
+            alarm,
+            captured,
+        } in &cases.clips
+        {
             let limits = ClipLimits::default();
             // One clip shows all that is alerted before it ends.
             if last.is_some_and(|until| *alarm < until) {
@@ -259,9 +264,21 @@ impl Analyst<'_> {
             let clip = clip_of_recording(&spec, opener, self.clock.as_ref(), &stop, name, *alarm, &limits);
             let target = outputs.folder().join("evidence").join(name);
             let outcome = match clip {
-                Ok(clip) => cut_clip(&clip, &target)
-                    .map(|_written| ())
-                    .map_err(|error| error.to_string()),
+                Ok(clip) => match cut_clip(&clip, &target) {
+                    Ok(_written) => {
+                        let before = clip.start().map_or(Duration::ZERO, |start| alarm.since(start));
+                        let begins = captured.at - before;
+                        cases
+                            .poses
+                            .as_ref()
+                            .map_or(Ok(None), |poses| {
+                                located_clip(&clip, &target, begins, poses.as_ref(), &CAMERA)
+                            })
+                            .map(|_path| ())
+                            .map_err(|error| error.to_string())
+                    }
+                    Err(error) => Err(error.to_string()),
+                },
                 Err(error) => Err(error.to_string()),
             };
             if let Err(why) = outcome {

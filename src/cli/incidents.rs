@@ -11,9 +11,7 @@ use super::store::with_hint;
 use crate::clock::SystemClock;
 use crate::flow::incident::{Actor, Incident, IncidentId, RejectReason, State};
 use crate::flow::source::SourceId;
-use crate::stages::incident::{
-    Act, Action, Ids, IncidentBook, IncidentDesk, NoGrid, WeightedFusion, kept_policy,
-};
+use crate::stages::incident::{Act, Action, Ids, IncidentBook, IncidentDesk, NoGrid, kept_policy};
 use crate::store::{Area, IncidentFilter, Store};
 
 mod csv;
@@ -139,12 +137,7 @@ pub fn run(args: IncidentsArgs) -> anyhow::Result<ExitCode> {
 /// Acts through a desk of its own: a program that runs on the same folder sees the new revision and goes on from it.
 fn act(data: &std::path::Path, one: One, action: Action) -> anyhow::Result<ExitCode> {
     let store = Store::open(data).map_err(with_hint)?;
-    let book = IncidentBook::new(
-        kept_policy(&store)?,
-        Box::new(NoGrid),
-        Box::new(WeightedFusion),
-        Ids::random(),
-    )?;
+    let book = IncidentBook::new(kept_policy(&store)?, Box::new(NoGrid), Ids::random())?;
     let desk = IncidentDesk::open(book, store, Arc::new(SystemClock::new()))?;
     let mut act = Act::new(one.id, Actor::person(one.name), action);
     act.note = one.note;

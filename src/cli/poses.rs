@@ -6,13 +6,14 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use crate::config::file::SourceSection;
-use crate::config::place::{GridSection, YawFrame};
+use crate::config::place::{GridSection, LensSection, LensWord, YawFrame};
 use crate::config::plan;
 use crate::flow::pose::PoseProvider;
 use crate::flow::position::Position;
 use crate::flow::source::{Mount, SourceId};
 use crate::geo::areas::Areas;
-use crate::geo::{Assumptions, SensorCrop, Terrain};
+use crate::geo::camera_table::{self, Lens};
+use crate::geo::{Assumptions, CameraModel, SensorCrop, Terrain};
 use crate::pipeline::feed::{Feed, FeedOrigin, TieRule};
 use crate::stages::incident::{GridAnswer, GridLookup, NoGrid};
 use crate::stages::locate::{CameraChoice, LocateSettings};
@@ -36,6 +37,7 @@ pub(crate) struct Placed {
     pub feed: Option<Arc<Feed>>,
     terrain: Arc<Terrain>,
     crop: SensorCrop,
+    lens: Option<CameraModel>,
 }
 
 impl Placed {
@@ -45,7 +47,7 @@ impl Placed {
             poses: self.poses.clone(),
             camera: CameraChoice::FromPose {
                 crop: self.crop,
-                fallback: None,
+                fallback: self.lens,
             },
             terrain: Arc::clone(&self.terrain),
             assumptions: Assumptions::default(),
@@ -143,7 +145,41 @@ pub(crate) fn of_source(
         feed,
         terrain: ground.map_or_else(|| Arc::new(flat), Arc::clone),
         crop,
+        lens: source
+            .lens
+            .as_ref()
+            .map(|lens| lens_of(lens).with_context(|| format!("source {:?}: lens", source.id)))
+            .transpose()?,
     })
+}
+
+/// Makes the camera that a source's lens stands for; pictures of another size show the same view.
+fn lens_of(lens: &LensSection) -> anyhow::Result<CameraModel> {
+    const SIZE: (u32, u32) = (1_920, 1_080);
+    match (&lens.model, lens.hfov_deg) {
+        (None, Some(hfov_deg)) => Ok(CameraModel::from_hfov(SIZE.0, SIZE.1, hfov_deg)?),
+        (Some(model), None) => {
+            let camera = match lens.camera {
+                LensWord::Wide => Lens::Wide,
+                LensWord::Medium => Lens::Medium,
+                LensWord::Tele => Lens::Tele,
+                LensWord::Thermal => Lens::Thermal,
+            };
+            let entry = camera_table::find(model, camera).with_context(|| {
+                let mut known: Vec<&str> = camera_table::CAMERAS
+                    .iter()
+                    .filter_map(|entry| entry.models.first().copied())
+                    .collect();
+                known.dedup();
+                format!(
+                    "no {camera:?} camera of {model:?} is known; give hfov_deg, or one of: {}",
+                    known.join(", ")
+                )
+            })?;
+            Ok(entry.model(SIZE.0, SIZE.1)?)
+        }
+        _ => anyhow::bail!("either `model` or `hfov_deg` is expected"),
+    }
 }
 
 /// Makes the feed of a source whose telemetry comes while it runs.

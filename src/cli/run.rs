@@ -33,7 +33,7 @@ use crate::pipeline::stats::Board;
 use crate::pipeline::stop::Stop;
 use crate::stages::batch::BatchBounds;
 use crate::stages::evidence::ring::ClipLimits;
-use crate::stages::incident::{Ids, IncidentBook, IncidentDesk, WeightedFusion};
+use crate::stages::incident::{Ids, IncidentBook, IncidentDesk};
 use crate::stages::infer::{Model, Runtime, SessionOptions};
 use crate::stages::ingest::{GstOpener, Opener};
 use crate::stages::publish::{self, PublishOptions, Publisher};
@@ -93,7 +93,6 @@ impl Running {
         let book = IncidentBook::new(
             file.incidents.clone(),
             poses::grid(file.grid.as_ref(), path)?,
-            Box::new(WeightedFusion),
             Ids::random(),
         )?;
         let desk = IncidentDesk::open(book, store.clone(), Arc::clone(clock))?;

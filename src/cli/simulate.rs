@@ -57,6 +57,10 @@ pub struct SimulateArgs {
     #[arg(long, default_value_t = 1.0)]
     fire_size: f64,
 
+    /// From the camera to the fire over ground, in metres; each scene has its own.
+    #[arg(long, value_name = "METRES")]
+    range: Option<f64>,
+
     /// How the video is encoded.
     #[arg(long, value_enum, default_value = "h264")]
     codec: Codec,
@@ -110,6 +114,7 @@ pub fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
         fire_start_s: args.fire_start,
         fire_lasts_s: args.fire_lasts,
         fire_size: args.fire_size,
+        range_m: args.range,
         telemetry_errors: if args.telemetry_errors {
             TelemetryErrors::DRONE
         } else {

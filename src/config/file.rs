@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::place::{
-    DjiCloudSection, GridSection, MountCheckSection, PtzSection, TelemetryTimeSection, TerrainSection,
+    DjiCloudSection, GridSection, LensSection, MountCheckSection, PtzSection, TelemetryTimeSection,
+    TerrainSection,
 };
 use crate::console::{ConsoleConfig, WayBackConfig};
 use crate::flow::source::{Duty, Liveness, Mount};
@@ -206,6 +207,9 @@ pub struct SourceSection {
     #[serde(default)]
     #[schemars(length(min = 1))]
     pub telemetry: Option<String>,
+    /// The lens, where telemetry does not tell the field of view (the DJI Cloud API never does).
+    #[serde(default)]
+    pub lens: Option<LensSection>,
     /// How the times of picture and telemetry are tied.
     #[serde(default)]
     pub telemetry_time: TelemetryTimeSection,

@@ -64,6 +64,34 @@ pub struct TelemetryTimeSection {
     pub sigma_s: Option<f64>,
 }
 
+/// The lens of a drone whose telemetry does not tell its field of view: by the drone's name, or by the angle itself.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LensSection {
+    /// The drone or camera, as in `"M30T"` or `"Mavic 3E"`.
+    pub model: Option<String>,
+    /// Which of its cameras.
+    pub camera: LensWord,
+    /// Horizontal field of view of the video, in degrees, at zoom 1.
+    #[schemars(range(min = 0.5, max = 170))]
+    pub hfov_deg: Option<f64>,
+}
+
+/// Which of a drone's cameras.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LensWord {
+    /// The usual camera.
+    #[default]
+    Wide,
+    /// The medium telephoto camera.
+    Medium,
+    /// The telephoto or zoom camera at its widest.
+    Tele,
+    /// The thermal camera.
+    Thermal,
+}
+
 /// A camera on a mast that turns, asked over ONVIF where it points. User and password are the source's.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -78,11 +78,14 @@ pub enum EventType {
     /// A source is watched harder, or less hard, than before.
     #[serde(rename = "emberwatch.source.duty.v1")]
     SourceDuty,
+    /// A camera's clock is off by more than it may be, or is right again.
+    #[serde(rename = "emberwatch.source.clock.v1")]
+    SourceClock,
 }
 
 impl EventType {
     /// Every type, in the order of the enumeration.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Suspected,
         Self::Confirmed,
         Self::Updated,
@@ -101,6 +104,7 @@ impl EventType {
         Self::SourceCovered,
         Self::SourceMoved,
         Self::SourceDuty,
+        Self::SourceClock,
     ];
 
     /// Returns the envelope's `type`.
@@ -125,6 +129,7 @@ impl EventType {
             Self::SourceCovered => "emberwatch.source.covered.v1",
             Self::SourceMoved => "emberwatch.source.moved.v1",
             Self::SourceDuty => "emberwatch.source.duty.v1",
+            Self::SourceClock => "emberwatch.source.clock.v1",
         }
     }
 
@@ -139,6 +144,7 @@ impl EventType {
                 | Self::SourceCovered
                 | Self::SourceMoved
                 | Self::SourceDuty
+                | Self::SourceClock
         )
     }
 
@@ -216,6 +222,9 @@ pub struct SourceStatus {
     /// How hard it is watched from now on, in the event that says that this has moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duty: Option<Duty>,
+    /// Seconds to add to the camera's time to get ours, in the event that says that its clock is wrong, or right again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_offset_s: Option<f64>,
 }
 
 /// The payload of an event.
@@ -319,13 +328,14 @@ impl EventMaker {
         }
     }
 
-    /// Makes the event that says what became of a source: how hard it is watched where `duty` is given, otherwise its
-    /// state; none where that state is nobody's concern outside.
+    /// Makes the event that says what became of a source: how hard it is watched where `duty` is given, how far its clock
+    /// is off where `clock_offset_s` is, otherwise its state; none where that state is nobody's concern outside.
     #[must_use]
     pub fn source(&self, id: Uuid, status: SourceStatus) -> Option<Event> {
-        let kind = match status.duty {
-            Some(_) => EventType::SourceDuty,
-            None => EventType::of_source(status.state)?,
+        let kind = match (status.duty, status.clock_offset_s) {
+            (Some(_), _) => EventType::SourceDuty,
+            (None, Some(_)) => EventType::SourceClock,
+            (None, None) => EventType::of_source(status.state)?,
         };
         Some(Event {
             specversion: SpecVersion::V1,
@@ -364,6 +374,7 @@ mod tests {
             since: Timestamp::UNIX_EPOCH,
             detail: None,
             duty: None,
+            clock_offset_s: None,
         };
         assert_eq!(maker.source(Uuid::nil(), status(SourceState::Connecting)), None);
         let blind = maker

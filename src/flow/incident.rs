@@ -186,6 +186,9 @@ pub struct Incident {
     /// The best point with its error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<Position>,
+    /// Where it may be: crossings of bearings of which some are ghosts, until a third view decides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hypotheses: Vec<Position>,
     /// The best direction, where no point is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bearing: Option<Bearing>,

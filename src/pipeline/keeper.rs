@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use tracing::error;
 
 use crate::analysis::files::hex;
+use crate::flow::pose::PoseProvider;
 use crate::flow::report::{Evidence, EvidenceKind};
 use crate::flow::time::{CaptureTime, MediaTime};
 use crate::flow::track::TrackId;
-use crate::stages::evidence::clip::cut_clip;
-use crate::stages::evidence::ring::ClipRing;
+use crate::stages::evidence::clip::{cut_clip, located_clip};
+use crate::stages::evidence::ring::{Clip, ClipRing};
+use crate::stages::locate::CameraChoice;
 use crate::stages::report::EvidenceKeeper;
 
 /// Keeps the evidence of one source in a folder.
@@ -20,6 +23,7 @@ pub struct FolderKeeper {
     folder: PathBuf,
     ring: Option<ClipRing>,
     begun: BTreeMap<String, (TrackId, CaptureTime)>,
+    poses: Option<(Arc<dyn PoseProvider>, CameraChoice)>,
 }
 
 impl FolderKeeper {
@@ -30,7 +34,30 @@ impl FolderKeeper {
             folder,
             ring,
             begun: BTreeMap::new(),
+            poses: None,
         }
+    }
+
+    /// Writes each clip once more with where the camera was and looked, for viewers that show that.
+    #[must_use]
+    pub fn with_poses(mut self, poses: Option<Arc<dyn PoseProvider>>, camera: CameraChoice) -> Self {
+        self.poses = poses.map(|poses| (poses, camera));
+        self
+    }
+
+    /// Writes the located twin of a clip that was cut, where poses are known.
+    fn located(&self, clip: &Clip, captured: CaptureTime) -> Option<Evidence> {
+        let (poses, camera) = self.poses.as_ref()?;
+        let path = self.folder.join(&clip.name);
+        let written = located_clip(clip, &path, captured.at, poses.as_ref(), camera)
+            .inspect_err(
+                |why| error!(path = %path.display(), %why, "a clip could not be written with telemetry"),
+            )
+            .ok()??;
+        let name = written.file_name()?.to_string_lossy().into_owned();
+        self.index(EvidenceKind::Clip, &name, captured)
+            .inspect_err(|why| error!(path = %written.display(), %why, "a clip cannot be read back"))
+            .ok()
     }
 
     fn index(&self, kind: EvidenceKind, name: &str, captured: CaptureTime) -> std::io::Result<Evidence> {
@@ -90,7 +117,10 @@ impl EvidenceKeeper for FolderKeeper {
             let path = self.folder.join(&clip.name);
             match cut_clip(&clip, &path) {
                 Ok(_) => match self.index(EvidenceKind::Clip, &clip.name, captured) {
-                    Ok(evidence) => cut.push((track, evidence)),
+                    Ok(evidence) => {
+                        cut.push((track, evidence));
+                        cut.extend(self.located(&clip, captured).map(|evidence| (track, evidence)));
+                    }
                     Err(why) => error!(path = %path.display(), %why, "a clip cannot be read back"),
                 },
                 Err(why) => error!(path = %path.display(), %why, "a clip could not be cut"),

@@ -6,14 +6,17 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use super::exit::Exit;
-use super::link::{LinkReceiver, LinkSender, Received};
+use super::link::{LinkReceiver, LinkSender, Received, link};
 use super::mount_watch::{MountWatch, MountWatchSettings};
+use super::runner::Crew;
 use super::shared::Shared;
 use super::source::Notice;
 use crate::clock::Clock;
 use crate::flow::event::{EventMaker, SourceStatus};
+use crate::flow::frame::Picture;
 use crate::flow::report::TrackReport;
 use crate::flow::source::{SourceId, SourceState};
+use crate::flow::time::MonotonicTime;
 use crate::flow::track::JudgedFrame;
 use crate::geo::moved::MountCheck;
 use crate::stages::incident::{Ids, IncidentDesk};
@@ -21,38 +24,63 @@ use crate::stages::incident::{Ids, IncidentDesk};
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Tells the news when a camera has turned.
+/// How often a picture is offered to the check of the mount, which looks at one an hour at most.
+const MOUNT_EVERY: Duration = Duration::from_secs(60);
+
+/// Hands pictures to the thread that tells when a camera has turned: the check costs a tenth of a second and writes a
+/// file, for which no frame should wait.
 pub(super) struct MountTeller {
-    watch: MountWatch,
-    id: SourceId,
-    notices: LinkSender<Notice>,
-    clock: Arc<dyn Clock>,
+    pictures: LinkSender<Picture>,
+    offered: Option<MonotonicTime>,
 }
 
 impl MountTeller {
-    pub(super) fn new(
+    /// Starts the thread `<source>/mount`; it ends when the teller is dropped.
+    pub(super) fn start(
+        crew: &mut Crew,
         settings: MountWatchSettings,
         id: &SourceId,
         notices: &LinkSender<Notice>,
         clock: &Arc<dyn Clock>,
-    ) -> Self {
-        Self {
-            watch: MountWatch::new(settings),
-            id: id.clone(),
-            notices: notices.clone(),
-            clock: Arc::clone(clock),
-        }
+    ) -> std::io::Result<Self> {
+        // One picture waits (3.1 MB at 1080p, shared with the stages that have it too).
+        let (pictures, offered) = link::<Picture>(format!("{id}/mount"), 1, Arc::clone(clock));
+        let (id, notices, clock) = (id.clone(), notices.clone(), Arc::clone(clock));
+        crew.spawn(format!("{id}/mount"), move |_, stats| {
+            let mut watch = MountWatch::new(settings);
+            while let Some(picture) = offered.receive() {
+                stats.item();
+                match watch.look(&picture, clock.wall()) {
+                    Ok(Some(check)) => {
+                        // News that nobody takes any more means that the service is leaving.
+                        let _is_told = notices.send(Notice::Mount(id.clone(), check));
+                    }
+                    Ok(None) => {}
+                    Err(why) => {
+                        warn!(source = %id, %why, "the reference picture of the mount cannot be kept");
+                    }
+                }
+            }
+            Exit::Drained
+        })?;
+        Ok(Self {
+            pictures,
+            offered: None,
+        })
     }
 
+    /// Offers a frame's picture, once a minute.
     pub(super) fn look(&mut self, frame: &JudgedFrame) {
-        match self.watch.look(&frame.picture, self.clock.wall()) {
-            Ok(Some(check)) => {
-                // News that nobody takes any more means that the service is leaving.
-                let _is_told = self.notices.send(Notice::Mount(self.id.clone(), check));
-            }
-            Ok(None) => {}
-            Err(why) => warn!(source = %self.id, %why, "the reference picture of the mount cannot be kept"),
+        let now = frame.meta.arrived;
+        if self
+            .offered
+            .is_some_and(|offered| now.since(offered) < MOUNT_EVERY)
+        {
+            return;
         }
+        self.offered = Some(now);
+        // The thread has a minute for each: a link that is closed belongs to a source that is leaving.
+        let _is_taken = self.pictures.send(frame.picture.clone());
     }
 }
 
@@ -121,6 +149,7 @@ pub(super) fn tell_news(
                     since: now,
                     detail,
                     duty: None,
+                    clock_offset_s: None,
                 });
             }
             Notice::Duty(id, level) => {
@@ -131,6 +160,7 @@ pub(super) fn tell_news(
                     since: now,
                     detail: None,
                     duty: Some(level),
+                    clock_offset_s: None,
                 });
             }
             Notice::Thinned(id, duty, one_of) => {
@@ -140,6 +170,7 @@ pub(super) fn tell_news(
                     since: now,
                     detail: Some(format!("one of {one_of} looks is taken")),
                     duty: Some(duty),
+                    clock_offset_s: None,
                 });
             }
             Notice::Mount(id, check) => {
@@ -173,11 +204,37 @@ pub(super) fn tell_news(
                     since: now,
                     detail: Some(detail),
                     duty: None,
+                    clock_offset_s: None,
                 });
             }
             Notice::Decoder(id, decoder) => {
                 info!(source = %id, %decoder, "decoder in use");
                 shared.update(&id, |view| view.decoder = Some(decoder));
+            }
+            Notice::Clock(id, offset) => {
+                let detail = if offset.alarm {
+                    warn!(
+                        source = %id,
+                        offset_s = offset.offset_s,
+                        "the camera's clock is wrong, or its pictures are long under way: set its clock by NTP"
+                    );
+                    format!(
+                        "the camera's clock and ours differ by {:.1} s: set its clock by NTP; until then the time of \
+                         arrival counts",
+                        offset.offset_s
+                    )
+                } else {
+                    info!(source = %id, offset_s = offset.offset_s, "the camera's clock is right again");
+                    "the camera's clock is right again".to_owned()
+                };
+                tell(SourceStatus {
+                    state: state_of(&id),
+                    source: id,
+                    since: now,
+                    detail: Some(detail),
+                    duty: None,
+                    clock_offset_s: Some(offset.offset_s),
+                });
             }
             Notice::FallsBack(id, is_far) => {
                 warn!(source = %id, falls_back = is_far, "key frames are too far apart for patrol");

@@ -222,7 +222,9 @@ impl Service {
         // A stop of this source alone: its own request, not that of the shared threads.
         let mut crew = Crew::new(self.shared.board.clone(), Stop::new());
         let ring = plan.clips.map(ClipRing::new);
-        let keeper = FolderKeeper::new(self.evidence.clone(), ring.clone());
+        let locate = (plan.locate)();
+        let keeper = FolderKeeper::new(self.evidence.clone(), ring.clone())
+            .with_poses(locate.poses.clone(), locate.camera);
         let reporter = Reporter::new(
             ReportSettings {
                 source: id.clone(),
@@ -241,13 +243,8 @@ impl Service {
         let failed = || machine("start a thread");
         crew.stage(format!("{id}/report"), reporter, to_report, reports.clone())
             .map_err(failed())?;
-        crew.stage(
-            format!("{id}/locate"),
-            Locator::new((plan.locate)()),
-            to_locate,
-            located,
-        )
-        .map_err(failed())?;
+        crew.stage(format!("{id}/locate"), Locator::new(locate), to_locate, located)
+            .map_err(failed())?;
         let threshold = plan
             .source
             .verify
@@ -277,7 +274,9 @@ impl Service {
         let mut mount = plan
             .mount_watch
             .clone()
-            .map(|settings| MountTeller::new(settings, &id, notices, &self.clock));
+            .map(|settings| MountTeller::start(&mut crew, settings, &id, notices, &self.clock))
+            .transpose()
+            .map_err(failed())?;
         let (tie, pieces) = (plan.feed.clone(), plan.feed.clone());
         let (shared, duty_id, duty_news) = (self.shared.clone(), id.clone(), notices.clone());
         let (tap, large) = match ring {

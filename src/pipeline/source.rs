@@ -22,6 +22,7 @@ use crate::stages::track::{TrackSettings, Tracker};
 use crate::stages::verify::Verifier;
 use crate::stages::verify::mask::Mask;
 use crate::stages::verify::rules::VerifySettings;
+use crate::telemetry::clock_offset::ClockOffset;
 
 use super::admission::Thinning;
 use super::exit::Exit;
@@ -77,6 +78,8 @@ pub enum Notice {
     Duty(SourceId, Duty),
     /// At this level, one of so many looks is taken: the machine is full, or has room again.
     Thinned(SourceId, Duty, u32),
+    /// The camera's clock is off by more than it may be, or no longer is.
+    Clock(SourceId, ClockOffset),
     /// Patrol fell back to watch (true) or returned (false): key frames are too far apart.
     FallsBack(SourceId, bool),
     /// It was looked whether its camera has turned.
@@ -296,6 +299,7 @@ pub fn start(
                 }
                 Ingested::State(change) => notices.send(Notice::State(id.clone(), change)).is_ok(),
                 Ingested::Decoder(decoder) => notices.send(Notice::Decoder(id.clone(), decoder)).is_ok(),
+                Ingested::Clock(offset) => notices.send(Notice::Clock(id.clone(), offset)).is_ok(),
                 Ingested::FallsBack(it) => notices.send(Notice::FallsBack(id.clone(), it)).is_ok(),
             };
             if is_taken {

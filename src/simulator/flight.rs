@@ -45,7 +45,7 @@ impl Flight {
             phase,
             hfov_deg: drone_hfov_deg,
         };
-        match options.kind {
+        let planned = match options.kind {
             SceneKind::Drone => Self {
                 azimuth_deg: first_azimuth_deg - 100.0,
                 range_m: dice.between(190.0, 250.0),
@@ -96,6 +96,10 @@ impl Flight {
                 aside_deg: (0.0, dice.between(2.0, 7.0)),
                 ..base
             },
+        };
+        Self {
+            range_m: options.range_m.unwrap_or(planned.range_m),
+            ..planned
         }
     }
 

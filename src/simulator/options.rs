@@ -164,6 +164,9 @@ pub struct SceneOptions {
     pub fire_lasts_s: f64,
     /// Size of the fire: 1 is a heap of straw a few metres across.
     pub fire_size: f64,
+    /// From the camera to the scene's centre over ground, in metres; each scene has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range_m: Option<f64>,
     /// What telemetry gets wrong.
     pub telemetry_errors: TelemetryErrors,
 }
@@ -188,6 +191,7 @@ impl SceneOptions {
             fire_start_s: 3.0,
             fire_lasts_s: 600.0,
             fire_size: 1.0,
+            range_m: None,
             telemetry_errors: TelemetryErrors::default(),
         }
     }
@@ -207,6 +211,7 @@ impl SceneOptions {
             ("fire_start_s", self.fire_start_s, -3600.0, 86_400.0),
             ("fire_lasts_s", self.fire_lasts_s, 0.1, 86_400.0),
             ("fire_size", self.fire_size, 0.1, 10.0),
+            ("range_m", self.range_m.unwrap_or(200.0), 30.0, 3_000.0),
             (
                 "telemetry_errors.horizontal_m",
                 self.telemetry_errors.horizontal_m,

@@ -4,181 +4,35 @@
 //! for more than half a second past the last sample, and nothing is bridged over more than two seconds: there the
 //! answer is a refusal. Place, aircraft, gimbal and lens are kept apart, since some devices send each at its own rate.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError, RwLock};
+mod series;
+
+mod tie;
+
+#[cfg(test)]
+mod tests;
+
+pub use series::Limits;
+pub use tie::{TimeTie, TimelineProvider, poses_of};
 
 use crate::flow::pose::{
-    Attitude, Heights, LaserRange, Motion, Optics, Pose, PoseFlag, PoseFlags, PoseProvider, PoseRefusal,
-    PoseSigmas, Wgs84,
+    Attitude, Heights, LaserRange, Motion, Optics, Pose, PoseFlag, PoseFlags, PoseRefusal, PoseSigmas, Wgs84,
 };
-use crate::flow::time::MediaTime;
 use crate::geo::ellipsoid::{from_ecef, to_ecef};
 use crate::geo::rotation::{between, wrapped_deg};
 
 use super::log::{LogTime, TelemetryLog, time_on};
 use super::sample::{Gimbal, TelemetrySample};
-
-/// How far a timeline reaches beyond what was measured.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limits {
-    /// The most that the last sample is carried on, in seconds.
-    pub extrapolation_s: f64,
-    /// The longest gap that is bridged, in seconds.
-    pub gap_s: f64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            extrapolation_s: 0.5,
-            gap_s: 2.0,
-        }
-    }
-}
-
-/// A moment this close to a sample is that sample's moment, in seconds.
-const SAME_MOMENT_S: f64 = 1e-3;
+use series::{SAME_MOMENT_S, Series};
 
 /// Half the window over which the turning of the camera is measured, in seconds: single steps of a coarse angle would
 /// look like a turn.
 const RATE_WINDOW_S: f64 = 0.25;
-
-/// Samples that go back in time are left out; after so many in a row the device's clock is taken to have been set.
-const BACKWARDS_BEFORE_RESTART: u32 = 10;
 
 /// Samples kept per part of a live timeline; a file's timeline holds the whole file.
 const LIVE_SAMPLES: usize = 18_000;
 
 /// The most samples a file's timeline holds.
 const FILE_SAMPLES: usize = 8_000_000;
-
-/// Values in the order of their times.
-#[derive(Clone, Debug)]
-struct Series<T> {
-    items: VecDeque<(f64, T)>,
-    backwards: u32,
-    capacity: usize,
-}
-
-/// Where a moment falls in a series.
-struct Place<'series, T> {
-    before: &'series (f64, T),
-    after: &'series (f64, T),
-    /// Share of the way from `before` to `after`; beyond 0 to 1 outside the series.
-    share: f64,
-    /// Seconds to the nearest sample.
-    age_s: f64,
-}
-
-impl<T> Series<T> {
-    fn new(capacity: usize) -> Self {
-        Self {
-            items: VecDeque::new(),
-            backwards: 0,
-            capacity,
-        }
-    }
-
-    /// Puts a value at the end. Returns whether it was taken.
-    fn push(&mut self, at_s: f64, value: T) -> bool {
-        if !at_s.is_finite() {
-            return false;
-        }
-        if let Some((last_s, last)) = self.items.back_mut() {
-            if (at_s - *last_s).abs() < 1e-9 {
-                *last = value;
-                return true;
-            }
-            if at_s < *last_s {
-                self.backwards += 1;
-                if self.backwards < BACKWARDS_BEFORE_RESTART {
-                    return false;
-                }
-                self.items.clear();
-            }
-        }
-        self.backwards = 0;
-        if self.items.len() >= self.capacity {
-            self.items.pop_front();
-        }
-        self.items.push_back((at_s, value));
-        true
-    }
-
-    fn place(&self, at_s: f64, limits: Limits) -> Result<Place<'_, T>, PoseRefusal> {
-        let next = self.items.partition_point(|(sample_s, _)| *sample_s < at_s);
-        let after = self.items.get(next);
-        let before = next.checked_sub(1).and_then(|index| self.items.get(index));
-        let (before, after, outside_s) = match (before, after) {
-            (None, None) => return Err(PoseRefusal::NoTelemetry),
-            (Some(last), None) => {
-                let neighbour = next.checked_sub(2).and_then(|index| self.items.get(index));
-                (neighbour.unwrap_or(last), last, at_s - last.0)
-            }
-            (None, Some(first)) => (first, self.items.get(1).unwrap_or(first), first.0 - at_s),
-            (Some(before), Some(after)) => {
-                let (from_s, to_s) = (at_s - before.0, after.0 - at_s);
-                let near = from_s.min(to_s);
-                if after.0 - before.0 > limits.gap_s && near > SAME_MOMENT_S {
-                    return Err(PoseRefusal::Gap {
-                        seconds: after.0 - before.0,
-                        allowed_s: limits.gap_s,
-                    });
-                }
-                return Ok(Place {
-                    before,
-                    after,
-                    share: if near <= SAME_MOMENT_S && from_s + to_s > limits.gap_s {
-                        f64::from(to_s < from_s)
-                    } else {
-                        from_s / (from_s + to_s)
-                    },
-                    age_s: near,
-                });
-            }
-        };
-        if outside_s > limits.extrapolation_s {
-            return Err(PoseRefusal::OutOfRange {
-                seconds: outside_s,
-                allowed_s: limits.extrapolation_s,
-            });
-        }
-        let span_s = after.0 - before.0;
-        Ok(Place {
-            before,
-            after,
-            // Two samples too far apart say nothing about a speed: the nearer one is held.
-            share: if span_s > 1e-6 && span_s <= limits.gap_s {
-                (at_s - before.0) / span_s
-            } else if at_s > after.0 {
-                1.0
-            } else {
-                0.0
-            },
-            age_s: outside_s,
-        })
-    }
-
-    /// Returns the value that holds at a moment: the last before it, or the first of all.
-    fn held(&self, at_s: f64) -> Option<&(f64, T)> {
-        let next = self
-            .items
-            .partition_point(|(sample_s, _)| *sample_s <= at_s + SAME_MOMENT_S);
-        self.items.get(next.saturating_sub(1))
-    }
-
-    fn nearest(&self, at_s: f64, within_s: f64) -> Option<&T> {
-        let next = self.items.partition_point(|(sample_s, _)| *sample_s < at_s);
-        [next.checked_sub(1), Some(next)]
-            .into_iter()
-            .flatten()
-            .filter_map(|index| self.items.get(index))
-            .map(|(sample_s, value)| ((sample_s - at_s).abs(), value))
-            .filter(|(away_s, _)| *away_s <= within_s)
-            .min_by(|one, other| one.0.total_cmp(&other.0))
-            .map(|(_, value)| value)
-    }
-}
 
 #[derive(Clone, Copy, Debug)]
 struct Fix {
@@ -463,93 +317,3 @@ fn mid_heights(from: &Heights, to: &Heights, share: f64) -> Heights {
         ground_m: mid(from.ground_m, to.ground_m),
     }
 }
-
-/// One standard deviation of the time of records that are stamped with the video's own, in seconds.
-const CUE_SIGMA_S: f64 = 0.02;
-
-/// How the video's time is tied to telemetry's: telemetry seconds = media seconds + offset.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct TimeTie {
-    /// Seconds that are added to the video's time.
-    pub offset_s: f64,
-    /// One standard deviation of the offset, in seconds; `None` if it was never measured.
-    pub sigma_s: Option<f64>,
-}
-
-/// A timeline that answers for the moments of a video.
-#[derive(Clone, Debug)]
-pub struct TimelineProvider {
-    timeline: Arc<RwLock<Timeline>>,
-    tie: Arc<RwLock<TimeTie>>,
-}
-
-impl TimelineProvider {
-    /// Joins a timeline with its tie to the video. Clones share both, so that a receiver may go on adding samples.
-    #[must_use]
-    pub fn new(timeline: Timeline, tie: TimeTie) -> Self {
-        Self {
-            timeline: Arc::new(RwLock::new(timeline)),
-            tie: Arc::new(RwLock::new(tie)),
-        }
-    }
-
-    /// Adds a sample.
-    pub fn push(&self, sample: &TelemetrySample) {
-        self.timeline
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(sample);
-    }
-
-    /// Replaces the tie to the video: after a calibration, or for each sender report of a live stream.
-    pub fn set_tie(&self, tie: TimeTie) {
-        *self.tie.write().unwrap_or_else(PoisonError::into_inner) = tie;
-    }
-
-    /// Returns the turning of the optical axis over time, as [`Timeline::yaw_rates`].
-    #[must_use]
-    pub fn yaw_rates(&self) -> Vec<(f64, f64)> {
-        self.timeline
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .yaw_rates()
-    }
-
-    /// Returns the tie to the video.
-    #[must_use]
-    pub fn tie(&self) -> TimeTie {
-        *self.tie.read().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl PoseProvider for TimelineProvider {
-    fn pose_at(&self, pts: MediaTime) -> Result<Pose, PoseRefusal> {
-        let tie = self.tie();
-        let timeline = self.timeline.read().unwrap_or_else(PoisonError::into_inner);
-        let mut pose = timeline.pose_at(pts.as_secs_f64() + tie.offset_s)?;
-        pose.sigmas.time_s = tie.sigma_s;
-        if tie.sigma_s.is_none() {
-            pose.flags.insert(PoseFlag::TimeOffsetAssumed);
-        }
-        Ok(pose)
-    }
-}
-
-/// Returns the poses that a log tells about a video. A log on another clock than the video's is taken to begin with it.
-/// `offset_s` is added to the video's time; `sigma_s` is how well that is known.
-#[must_use]
-pub fn poses_of(log: &TelemetryLog, offset_s: f64, sigma_s: Option<f64>) -> TimelineProvider {
-    let timeline = Timeline::of(log);
-    let begins_s = match log.clock {
-        LogTime::Media => 0.0,
-        _ => timeline.span_s().map_or(0.0, |(first, _)| first),
-    };
-    let tie = TimeTie {
-        offset_s: begins_s + offset_s,
-        sigma_s: sigma_s.or_else(|| (log.clock == LogTime::Media).then_some(CUE_SIGMA_S)),
-    };
-    TimelineProvider::new(timeline, tie)
-}
-
-#[cfg(test)]
-mod tests;

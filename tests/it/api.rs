@@ -10,7 +10,7 @@ use emberwatch::clock::{Clock, SystemClock};
 use emberwatch::console::{Console, ConsoleConfig, Hooks, WayBack, WayBackConfig, hash_token, start};
 use emberwatch::flow::incident::{Incident, IncidentId, State};
 use emberwatch::flow::report::{Evidence, EvidenceKind};
-use emberwatch::stages::incident::{Ids, IncidentBook, IncidentConfig, IncidentDesk, NoGrid, WeightedFusion};
+use emberwatch::stages::incident::{Ids, IncidentBook, IncidentConfig, IncidentDesk, NoGrid};
 use emberwatch::stages::publish::samples;
 use emberwatch::stages::publish::tls::{ServerTls, install_provider};
 use emberwatch::store::{Change, Store};
@@ -81,12 +81,7 @@ impl House {
             };
             store.commit(&[change], clock.wall()).unwrap();
         }
-        let book = IncidentBook::new(
-            IncidentConfig::default(),
-            Box::new(NoGrid),
-            Box::new(WeightedFusion),
-            Ids::seeded(1),
-        );
+        let book = IncidentBook::new(IncidentConfig::default(), Box::new(NoGrid), Ids::seeded(1));
         let desk = IncidentDesk::open(book.unwrap(), store, Arc::clone(&clock)).unwrap();
         let hooks = Hooks {
             metrics: Arc::new(|| "emberwatch_up 1\n".to_owned()),

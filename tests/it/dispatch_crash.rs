@@ -13,9 +13,7 @@ use std::time::Duration;
 
 use emberwatch::clock::{Clock, SystemClock};
 use emberwatch::flow::incident::{Actor, Incident, IncidentId, RejectReason, State};
-use emberwatch::stages::incident::{
-    Act, Action, Ids, IncidentBook, IncidentConfig, IncidentDesk, NoGrid, WeightedFusion,
-};
+use emberwatch::stages::incident::{Act, Action, Ids, IncidentBook, IncidentConfig, IncidentDesk, NoGrid};
 use emberwatch::stages::publish::{PublishOptions, Publisher, SinkConfig, start};
 use emberwatch::store::{IncidentFilter, OutboxEvent, Store};
 use rand::RngExt;
@@ -89,13 +87,7 @@ fn start_all(store: &Store, sinks: &[SinkConfig], clock: &Arc<dyn Clock>) -> Pub
 }
 
 pub(crate) fn open_desk(store: Store, clock: Arc<dyn Clock>) -> IncidentDesk {
-    let book = IncidentBook::new(
-        IncidentConfig::default(),
-        Box::new(NoGrid),
-        Box::new(WeightedFusion),
-        Ids::random(),
-    )
-    .unwrap();
+    let book = IncidentBook::new(IncidentConfig::default(), Box::new(NoGrid), Ids::random()).unwrap();
     IncidentDesk::open(book, store, clock).unwrap()
 }
 

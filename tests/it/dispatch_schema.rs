@@ -9,9 +9,7 @@ use std::path::{Path, PathBuf};
 use emberwatch::flow::event::{Event, EventMaker, EventType, SourceStatus};
 use emberwatch::flow::incident::{Actor, GridCell, IncidentId, RejectReason};
 use emberwatch::flow::source::{Duty, SourceId, SourceState};
-use emberwatch::stages::incident::{
-    Act, Action, GridAnswer, Ids, IncidentBook, IncidentConfig, WeightedFusion,
-};
+use emberwatch::stages::incident::{Act, Action, GridAnswer, Ids, IncidentBook, IncidentConfig};
 use emberwatch::store::Change;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -93,8 +91,7 @@ fn examples() -> Vec<Event> {
         base_url: Some("https://fire.example".to_owned()),
         ..IncidentConfig::default()
     };
-    let mut book =
-        IncidentBook::new(config, Box::new(grid), Box::new(WeightedFusion), Ids::seeded(7)).unwrap();
+    let mut book = IncidentBook::new(config, Box::new(grid), Ids::seeded(7)).unwrap();
     let mut all: Vec<Change> = Vec::new();
     let opened = |book: &mut IncidentBook, all: &mut Vec<Change>, source: &str, east: f64, seconds: i64| {
         let changes = book.process(
@@ -147,10 +144,11 @@ fn examples() -> Vec<Event> {
                 return event.clone();
             }
             let duty = (kind == EventType::SourceDuty).then_some(Duty::Alarm);
+            let clock_offset_s = (kind == EventType::SourceClock).then_some(-7.4);
             let state = SourceState::ALL
                 .into_iter()
                 .find(|state| EventType::of_source(*state) == Some(kind))
-                .or(duty.map(|_| SourceState::Live))
+                .or((duty.is_some() || clock_offset_s.is_some()).then_some(SourceState::Live))
                 .unwrap();
             let status = SourceStatus {
                 source: SourceId::new("tower-1"),
@@ -158,6 +156,7 @@ fn examples() -> Vec<Event> {
                 since: at(2_000),
                 detail: Some("example".to_owned()),
                 duty,
+                clock_offset_s,
             };
             maker
                 .source(uuid::Uuid::from_u128(number as u128), status)

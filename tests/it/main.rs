@@ -25,7 +25,10 @@ mod geo;
 mod geo_many;
 #[cfg(feature = "video")]
 mod ingest;
+mod locating;
 mod models;
+#[cfg(feature = "video")]
+mod positions;
 #[cfg(feature = "video")]
 mod reading;
 #[cfg(feature = "video")]

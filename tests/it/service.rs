@@ -22,7 +22,7 @@ use crate::reading::{ffmpeg, make_clip};
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// `emberwatch run` as a child; killed when dropped.
-struct Service {
+pub(crate) struct Service {
     child: Child,
     address: String,
     folder: PathBuf,
@@ -49,7 +49,7 @@ fn write_pipeline(folder: &Path, sources: &[(&str, &str, &str)]) {
 }
 
 impl Service {
-    fn start(folder: &Path) -> Self {
+    pub(crate) fn start(folder: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_emberwatch"))
             .arg("run")
             .arg(folder.join("pipeline.toml"))
@@ -94,7 +94,7 @@ impl Service {
     }
 
     /// Returns a metric of a source, by its name and further labels.
-    fn metric(&self, name: &str, source: &str, labels: &str) -> f64 {
+    pub(crate) fn metric(&self, name: &str, source: &str, labels: &str) -> f64 {
         let start = format!("{name}{{source=\"{source}\"{labels}}}");
         self.get("/metrics")
             .1
@@ -111,7 +111,7 @@ impl Service {
         self.metric("emberwatch_source_state", source, &format!(",state=\"{state}\"")) > 0.5
     }
 
-    fn until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+    pub(crate) fn until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
         let clock = SystemClock::new();
         let start = clock.monotonic();
         while !holds(self) {
@@ -124,7 +124,7 @@ impl Service {
         }
     }
 
-    fn events(&self) -> Vec<Value> {
+    pub(crate) fn events(&self) -> Vec<Value> {
         std::fs::read_to_string(self.folder.join("data/events.jsonl"))
             .unwrap_or_default()
             .lines()
@@ -132,11 +132,11 @@ impl Service {
             .collect()
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
     }
 
-    fn wait(mut self) -> ExitStatus {
+    pub(crate) fn wait(mut self) -> ExitStatus {
         let clock = SystemClock::new();
         let start = clock.monotonic();
         loop {

@@ -9,7 +9,7 @@ use crate::flow::incident::{
     Transition,
 };
 use crate::flow::pose::{HeightDatum, Wgs84};
-use crate::flow::position::{Bearing, Ellipse, Method};
+use crate::flow::position::{Bearing, Ellipse, Method, Position};
 use crate::flow::report::{Evidence, EvidenceKind, ModelTag};
 use crate::flow::source::{Liveness, Mount, SourceId};
 use crate::flow::time::CaptureTime;
@@ -150,6 +150,9 @@ pub struct IncidentProperties {
     /// The error ellipse.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ellipse: Option<Ellipse>,
+    /// Where it may be while there is no point: crossings of bearings of which some are ghosts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hypotheses: Vec<Position>,
     /// How the point was found; `bearing_only` where there is none.
     pub method: Method,
     /// The grid cell and who is responsible.
@@ -247,6 +250,7 @@ pub(super) fn of_incident(
             height_datum: position.map(|position| position.height.datum),
             ce90_m: position.map(|position| position.ce90_m),
             ellipse: position.map(|position| position.ellipse),
+            hypotheses: incident.hypotheses.clone(),
             method: position.map_or(Method::BearingOnly, |position| position.method),
             grid: incident.grid.clone(),
             candidates: incident.candidates.clone(),

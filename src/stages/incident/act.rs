@@ -250,7 +250,8 @@ impl IncidentBook {
         taker.merged_from.push(giver.id);
         taker.distinct_from.retain(|other| *other != giver.id);
         giver.distinct_from.retain(|other| *other != taker.id);
-        settle(&mut taker, &*self.fusion, &*self.grid);
+        let rivals: Vec<_> = self.rivals(taker.id, &taker.views);
+        settle(&mut taker, &rivals, &*self.grid);
         giver.state = State::Merged;
         giver.merged_into = Some(into);
         giver.ended_at = Some(at);
@@ -333,7 +334,8 @@ impl IncidentBook {
             {
                 incident.first_seen = first;
             }
-            settle(incident, &*self.fusion, &*self.grid);
+            incident.position = None;
+            settle(incident, &self.rivals(incident.id, &incident.views), &*self.grid);
         }
         taker.sla = taker.sla.take().filter(|_| !taker.late).map(|sla| {
             let mut sla = started_at(&sla, taker.first_seen.at);

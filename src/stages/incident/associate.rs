@@ -9,6 +9,7 @@ use crate::flow::incident::{Incident, View};
 use crate::flow::position::{Bearing, Place, Position};
 use crate::flow::report::TrackReport;
 use crate::flow::source::Mount;
+use crate::geo::views::{LEAST_CROSSING_DEG, SAME_MAST_M};
 
 /// Two tracks of one camera whose last frames are closer than this, in seconds, are seen at the same time.
 const TOGETHER_S: f64 = 10.0;
@@ -20,10 +21,6 @@ const PARTS_M: f64 = 40.0;
 const SAME_SHOT_S: f64 = 60.0;
 /// In one shot, boxes closer than this share of the picture's width may be parts of one fire.
 const SAME_SHOT_SHARE: f64 = 0.25;
-/// Bearings from closer than this, in metres, are from one place and do not cross.
-const SAME_STAND_M: f64 = 100.0;
-/// The least angle at which bearings cross.
-const LEAST_CROSSING_DEG: f64 = 8.0;
 /// Two directions of one camera this many degrees apart, beyond the error, are two fires.
 const SAME_DIRECTION_DEG: f64 = 1.5;
 
@@ -127,7 +124,7 @@ fn misfit_of_bearing(config: &IncidentConfig, bearing: &Bearing, point: &Positio
 }
 
 fn misfit_of_bearings(config: &IncidentConfig, a: &Bearing, b: &Bearing) -> Option<f64> {
-    if distance_m(a.from, b.from) < SAME_STAND_M {
+    if distance_m(a.from, b.from) < SAME_MAST_M {
         let sigma_deg = a.sigma_deg.hypot(b.sigma_deg).max(0.1);
         let miss = (angle_between_deg(a.azimuth_deg, b.azimuth_deg) / sigma_deg).powi(2);
         return (miss <= config.gate * 0.8).then_some(miss);
@@ -213,7 +210,7 @@ fn are_apart(config: &IncidentConfig, view: &View, report: &TrackReport) -> bool
         return spread.squared_length(step) > config.gate;
     }
     if let (Some(a), Some(b)) = (view.bearing, bearing_of(&report.place)) {
-        return distance_m(a.from, b.from) < SAME_STAND_M
+        return distance_m(a.from, b.from) < SAME_MAST_M
             && angle_between_deg(a.azimuth_deg, b.azimuth_deg)
                 > SAME_DIRECTION_DEG + UNSHARED.sqrt() * 3.0 * a.sigma_deg.hypot(b.sigma_deg);
     }

@@ -4,6 +4,8 @@ mod quiet;
 
 mod rules;
 
+mod tangle;
+
 use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
@@ -13,11 +15,11 @@ pub use self::quiet::Quiet;
 use self::quiet::dismisses_place;
 use super::associate::{misfit, misfit_of_place, misfit_of_points, squared_distance};
 use super::config::{ConfigProblems, IncidentConfig};
-use super::fuse::Fusion;
+use super::fuse::combined;
 use super::grid::GridLookup;
 use super::ids::Ids;
 use super::step::Step;
-use super::update::{Weight, best_of_each_source, is_late, is_sane, settle, take_in};
+use super::update::{Weight, best_of_each_source, is_late, is_sane, take_in, view_of};
 use crate::flow::detection::Class;
 use crate::flow::event::{EventMaker, EventType};
 use crate::flow::incident::{Incident, IncidentId, Sla, State, TransitionKind, View};
@@ -45,7 +47,6 @@ pub struct IncidentBook {
     zone: TimeZone,
     pub(crate) maker: EventMaker,
     pub(crate) grid: Box<dyn GridLookup>,
-    pub(crate) fusion: Box<dyn Fusion>,
     pub(crate) ids: Ids,
     pub(crate) entries: BTreeMap<IncidentId, Entry>,
     tracks: BTreeMap<(SourceId, TrackId), IncidentId>,
@@ -55,12 +56,7 @@ pub struct IncidentBook {
 
 impl IncidentBook {
     /// Makes a book without incidents.
-    pub fn new(
-        config: IncidentConfig,
-        grid: Box<dyn GridLookup>,
-        fusion: Box<dyn Fusion>,
-        ids: Ids,
-    ) -> Result<Self, ConfigProblems> {
+    pub fn new(config: IncidentConfig, grid: Box<dyn GridLookup>, ids: Ids) -> Result<Self, ConfigProblems> {
         config.check()?;
         let zone = config
             .zone()
@@ -70,7 +66,6 @@ impl IncidentBook {
             maker: EventMaker::new(config.site.clone(), config.base_url.as_deref()),
             config,
             grid,
-            fusion,
             ids,
             entries: BTreeMap::new(),
             tracks: BTreeMap::new(),
@@ -155,14 +150,14 @@ impl IncidentBook {
         let track = (report.source.clone(), report.track);
         let known = self.tracks.get(&track).copied().and_then(|id| self.follow(id));
         if let Some(id) = known {
-            return self.go_on(id, report, now);
+            return self.go_on_and_untangle(id, report, now);
         }
         if self.is_masked(report) {
             return self.keep_quiet(Quiet::Masked);
         }
         if let Some(id) = self.best_match(report) {
             self.tracks.insert(track, id);
-            return self.go_on(id, report, now);
+            return self.go_on_and_untangle(id, report, now);
         }
         if self.is_in_quiet_zone(report, now) {
             return self.keep_quiet(Quiet::Zone);
@@ -230,6 +225,19 @@ impl IncidentBook {
             .map(|(_, id)| id)
     }
 
+    fn go_on_and_untangle(&mut self, id: IncidentId, report: &TrackReport, now: Timestamp) -> Vec<Change> {
+        let mut changes = self.go_on(id, report, now);
+        changes.extend(self.untangle(id, now));
+        changes
+    }
+
+    /// Returns what else the sources of an incident see at the time of a report that it takes in.
+    fn rivals_with(&self, incident: &Incident, report: &TrackReport) -> Vec<View> {
+        let mut views = incident.views.clone();
+        views.push(view_of(report));
+        self.rivals(incident.id, &views)
+    }
+
     /// Takes a report into an incident that is known to show it.
     fn go_on(&mut self, id: IncidentId, report: &TrackReport, now: Timestamp) -> Vec<Change> {
         let Some(incident) = self.incident(id).cloned() else {
@@ -259,7 +267,8 @@ impl IncidentBook {
     }
 
     fn update(&mut self, mut incident: Incident, report: &TrackReport, now: Timestamp) -> Vec<Change> {
-        let (mut weight, files) = take_in(&mut incident, report, &*self.fusion, &*self.grid);
+        let rivals = self.rivals_with(&incident, report);
+        let (mut weight, files) = take_in(&mut incident, report, &rivals, &*self.grid);
         if incident.late && incident.is_open() && !is_late(&self.config, report, now) {
             incident.late = false;
             weight = Weight::New;
@@ -294,7 +303,8 @@ impl IncidentBook {
 
     fn reopen(&mut self, mut incident: Incident, report: &TrackReport, now: Timestamp) -> Vec<Change> {
         let from = incident.state;
-        let (_, files) = take_in(&mut incident, report, &*self.fusion, &*self.grid);
+        let rivals = self.rivals_with(&incident, report);
+        let (_, files) = take_in(&mut incident, report, &rivals, &*self.grid);
         let starts = incident
             .ended_at
             .map_or(report.first_seen.at, |ended| report.first_seen.at.max(ended));
@@ -348,6 +358,7 @@ impl IncidentBook {
             confidence: report.score,
             views: Vec::new(),
             position: None,
+            hypotheses: Vec::new(),
             bearing: None,
             grid: None,
             assigned: false,
@@ -366,7 +377,7 @@ impl IncidentBook {
             distinct_from: Vec::new(),
             legal_hold: false,
         };
-        let (_, files) = take_in(&mut incident, report, &*self.fusion, &*self.grid);
+        let (_, files) = take_in(&mut incident, report, &[], &*self.grid);
         if !late {
             self.start_clock(&mut incident, report.first_seen.at, now);
         }
@@ -401,7 +412,7 @@ impl IncidentBook {
                     .into_iter()
                     .filter(|other| other.source != view.source)
                     .collect();
-                let Some(rest) = self.fusion.fuse(&others) else {
+                let Some(rest) = combined(&others).map(|combined| combined.position) else {
                     continue;
                 };
                 let to_new = squared_distance(&self.config, &seen, &place).0;
@@ -436,24 +447,7 @@ impl IncidentBook {
         taker.views.extend(gone);
         giver.distinct_from.push(to);
         taker.distinct_from.push(from);
-        let mut changes = Vec::new();
-        for (mut incident, other) in [(giver, to), (taker, from)] {
-            settle(&mut incident, &*self.fusion, &*self.grid);
-            for view in &incident.views {
-                self.tracks.insert((view.source.clone(), view.track), incident.id);
-            }
-            let step = Step {
-                others: vec![other],
-                ..Step::new(
-                    TransitionKind::Split,
-                    EventType::Updated,
-                    Some(incident.state),
-                    now,
-                )
-            };
-            changes.push(self.take(step, incident, now));
-        }
-        changes
+        self.rearranged(vec![giver, taker], now)
     }
 
     /// Takes a step and notes it.

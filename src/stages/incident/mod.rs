@@ -44,7 +44,6 @@ pub use action::{Act, Action};
 pub use book::{IncidentBook, Quiet};
 pub use config::{ConfigProblems, ConfirmRule, IncidentConfig, PictureMask, QuietZone};
 pub use desk::{Acted, IncidentDesk, kept_policy};
-pub use fuse::{Fusion, WeightedFusion};
 pub use grid::{GridAnswer, GridLookup, NoGrid};
 pub use ids::Ids;
 pub use refusal::Refusal;

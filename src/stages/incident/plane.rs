@@ -16,6 +16,7 @@ pub(crate) struct Metres {
 }
 
 impl Metres {
+    #[cfg(test)]
     pub(crate) fn minus(self, other: Self) -> Self {
         Self {
             east: self.east - other.east,
@@ -68,6 +69,7 @@ impl Plane {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn point(&self, metres: Metres) -> Wgs84 {
         Wgs84 {
             lat: self.origin.lat + metres.north / self.metres_per_degree_north,
@@ -116,15 +118,6 @@ impl Symmetric {
             east_east: sigma_m * sigma_m,
             east_north: 0.0,
             north_north: sigma_m * sigma_m,
-        }
-    }
-
-    /// Returns `weight` times the square of the unit vector with this azimuth: what one line of position knows.
-    pub(crate) fn line(normal: Metres, weight: f64) -> Self {
-        Self {
-            east_east: weight * normal.east * normal.east,
-            east_north: weight * normal.east * normal.north,
-            north_north: weight * normal.north * normal.north,
         }
     }
 
@@ -181,59 +174,6 @@ impl Symmetric {
             .max(0.0)
             .sqrt()
     }
-
-    /// Returns the larger and the smaller variance, and the azimuth of the larger in degrees, 0 to 180.
-    fn principal(self) -> (f64, f64, f64) {
-        let mean = f64::midpoint(self.east_east, self.north_north);
-        let spread = ((self.east_east - self.north_north) / 2.0).hypot(self.east_north);
-        let azimuth_deg = (0.5 * (2.0 * self.east_north).atan2(self.north_north - self.east_east))
-            .to_degrees()
-            .rem_euclid(180.0);
-        (mean + spread, (mean - spread).max(0.0), azimuth_deg)
-    }
-
-    /// Returns the ellipse that holds `level` of a normal error with this covariance.
-    pub(crate) fn ellipse(self, level: f64) -> Ellipse {
-        let squared_radius = -2.0 * (1.0 - level).ln();
-        let (along, across, azimuth_deg) = self.principal();
-        Ellipse {
-            semi_major_m: (along * squared_radius).sqrt(),
-            semi_minor_m: (across * squared_radius).sqrt(),
-            azimuth_deg,
-            level,
-        }
-    }
-
-    /// Returns the radius of the circle that holds 90 % of a normal error with this covariance, in metres.
-    pub(crate) fn ce90_m(self) -> f64 {
-        let (along, across, _) = self.principal();
-        let (along, across) = (along.sqrt(), across.sqrt());
-        if across < along * 1e-3 {
-            return along * 1.644_853_627;
-        }
-        let inside = |radius: f64| {
-            let steps = 90;
-            let outside: f64 = (0..steps)
-                .map(|step| {
-                    let angle = (f64::from(step) + 0.5) / f64::from(steps) * std::f64::consts::FRAC_PI_2;
-                    let inverse = (angle.cos() / along).powi(2) + (angle.sin() / across).powi(2);
-                    (-radius * radius * inverse / 2.0).exp() / (along * across * inverse)
-                })
-                .sum::<f64>()
-                / f64::from(steps);
-            1.0 - outside
-        };
-        let (mut low, mut high) = (0.0, along * 4.0);
-        for _ in 0..50 {
-            let middle = f64::midpoint(low, high);
-            if inside(middle) < 0.9 {
-                low = middle;
-            } else {
-                high = middle;
-            }
-        }
-        high
-    }
 }
 
 #[cfg(test)]
@@ -257,13 +197,6 @@ mod tests {
         assert!((east.length() - 910.50).abs() < 0.5, "{east:?}");
     }
 
-    #[test]
-    fn a_round_error_has_its_circle_where_the_formula_says() {
-        let circle = Symmetric::round(10.0);
-        assert!((circle.ce90_m() - 21.4597).abs() < 0.01);
-        assert!((circle.ellipse(0.9).semi_major_m - 21.4597).abs() < 0.01);
-    }
-
     proptest! {
         #[test]
         fn a_point_goes_to_the_plane_and_back(lat in -70.0..70.0_f64, lon in -180.0..180.0_f64, east in -2e4..2e4_f64, north in -2e4..2e4_f64) {
@@ -271,16 +204,6 @@ mod tests {
             let step = Metres { east, north };
             let back = plane.metres(plane.point(step));
             prop_assert!(back.minus(step).length() < 1e-5);
-        }
-
-        #[test]
-        fn an_ellipse_goes_to_a_covariance_and_back(minor in 1.0..100.0_f64, stretch in 1.05..20.0_f64, azimuth_deg in 0.0..180.0_f64) {
-            let ellipse = Ellipse { semi_major_m: minor * stretch, semi_minor_m: minor, azimuth_deg, level: 0.9 };
-            let back = Symmetric::of_ellipse(&ellipse).ellipse(0.9);
-            prop_assert!((back.semi_major_m - ellipse.semi_major_m).abs() < 1e-6 * ellipse.semi_major_m);
-            prop_assert!((back.semi_minor_m - ellipse.semi_minor_m).abs() < 1e-4 * ellipse.semi_major_m);
-            let turned = angle_between_deg(back.azimuth_deg * 2.0, azimuth_deg * 2.0);
-            prop_assert!(turned < 1e-3, "{} {}", back.azimuth_deg, azimuth_deg);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The incident stage on a simulated clock.
 
+mod crossing;
+
 mod deadlines;
 
 mod desk;

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::associate::{bearing_of, position_of};
 use super::config::IncidentConfig;
-use super::fuse::Fusion;
+use super::fuse::fuse;
 use super::grid::GridLookup;
 use super::plane::distance_m;
 use crate::flow::detection::Class;
@@ -48,11 +48,12 @@ pub(crate) fn view_of(report: &TrackReport) -> View {
     }
 }
 
-/// Puts a report into an incident; returns how much that matters and the files that were not known before.
+/// Puts a report into an incident; returns how much that matters and the files that were not known before. `rivals` is
+/// as in [`settle`].
 pub(crate) fn take_in(
     incident: &mut Incident,
     report: &TrackReport,
-    fusion: &dyn Fusion,
+    rivals: &[View],
     grid: &dyn GridLookup,
 ) -> (Weight, Vec<Evidence>) {
     let mut weight = Weight::Routine;
@@ -78,7 +79,7 @@ pub(crate) fn take_in(
     if !files.is_empty() {
         weight = Weight::New;
     }
-    settle(incident, fusion, grid);
+    settle(incident, rivals, grid);
     let (class, confidence, position, cell, candidates) = before;
     if class != incident.class || cell != incident.grid || candidates != incident.candidates.len() {
         weight = Weight::New;
@@ -89,8 +90,9 @@ pub(crate) fn take_in(
     (weight, files)
 }
 
-/// Works out what follows from the views: class, confidence, position, bearing and grid cell.
-pub(crate) fn settle(incident: &mut Incident, fusion: &dyn Fusion, grid: &dyn GridLookup) {
+/// Works out what follows from the views: class, confidence, position, bearing and grid cell. `rivals` is what the same
+/// sources see in other incidents at the same time.
+pub(crate) fn settle(incident: &mut Incident, rivals: &[View], grid: &dyn GridLookup) {
     incident.class = if incident.views.iter().any(|view| view.class == Class::Flame) {
         Class::Flame
     } else {
@@ -98,7 +100,11 @@ pub(crate) fn settle(incident: &mut Incident, fusion: &dyn Fusion, grid: &dyn Gr
     };
     incident.confidence = incident.views.iter().map(|view| view.score).fold(0.0, f32::max);
     let chosen = best_of_each_source(&incident.views);
-    incident.position = fusion.fuse(&chosen);
+    // A team may be on its way: a point that was told is not withdrawn because another fire appears.
+    let rivals = if incident.position.is_some() { &[] } else { rivals };
+    let fused = fuse(&chosen, rivals);
+    incident.position = fused.position;
+    incident.hypotheses = fused.hypotheses;
     incident.bearing = best_bearing(&chosen);
     if incident.assigned {
         return;

@@ -12,10 +12,12 @@ use super::reader::{Decoded, Opener, Read, Reader, ReaderCounts, Telemetry};
 use super::spec::OpenRequest;
 use super::stats::IngestStats;
 use super::supervisor::{StateChange, Supervisor, Verdict};
+use super::told::Told;
 use crate::clock::Clock;
 use crate::flow::frame::{Frame, FrameMeta, Gap};
 use crate::flow::source::SourceState;
 use crate::flow::time::{MediaTime, MonotonicTime};
+use crate::telemetry::clock_offset::ClockOffset;
 
 /// How long one look at a reader may take, which bounds how late a stop is seen.
 const LOOK: Duration = Duration::from_millis(100);
@@ -37,6 +39,8 @@ pub enum Ingested {
     State(StateChange),
     /// The stream is read by this decoder.
     Decoder(String),
+    /// The camera's clock is off by more than it may be, or no longer is.
+    Clock(ClockOffset),
     /// Patrol fell back to watch (true) because key frames are too far apart, or returned to patrol (false).
     FallsBack(bool),
 }
@@ -170,7 +174,7 @@ fn read_recorded(
     let mut counts = ReaderCounts::default();
     let mut progress = around.clock.monotonic();
     let mut first_pts = None;
-    let mut decoder = None;
+    let mut told = Told::default();
     let mut undecoded_seen = 0;
     loop {
         if (around.stop)(Duration::ZERO) {
@@ -179,7 +183,7 @@ fn read_recorded(
         let flow = match reader.read(LOOK) {
             Read::Frame(decoded) => {
                 progress = around.clock.monotonic();
-                report_decoder(reader.as_ref(), &mut decoder, emit);
+                told.look(reader.as_ref(), around.stats, emit);
                 let (frame, is_retimed) = numbering.number(request, decoded);
                 first_pts.get_or_insert(frame.meta.pts);
                 totals.delivered += 1;
@@ -284,7 +288,7 @@ pub fn run_live(
         sight: SightMonitor::new(spec.frozen_after, spec.covered_after),
         numbering: Numbering::new(),
         last_frame_at: now,
-        decoder: None,
+        told: Told::default(),
         fell_back: false,
     };
     loop {
@@ -367,7 +371,7 @@ struct Live {
     sight: SightMonitor,
     numbering: Numbering,
     last_frame_at: MonotonicTime,
-    decoder: Option<String>,
+    told: Told,
     fell_back: bool,
 }
 
@@ -402,7 +406,7 @@ impl Live {
             report(self.supervisor.packets(counts.packets, counts.last_packet), emit)?;
             match read {
                 Read::Frame(decoded) => {
-                    report_decoder(reader, &mut self.decoder, emit);
+                    self.told.look(reader, around.stats, emit);
                     self.frame(decoded, around, emit)?;
                 }
                 Read::Telemetry(telemetry) => emit(Ingested::Telemetry(telemetry))?,
@@ -479,20 +483,4 @@ fn silence_in_words(kind: IngestErrorKind) -> &'static str {
 
 fn report(change: Option<StateChange>, emit: &mut dyn FnMut(Ingested) -> ControlFlow<()>) -> ControlFlow<()> {
     change.map_or(ControlFlow::Continue(()), |change| emit(Ingested::State(change)))
-}
-
-fn report_decoder(
-    reader: &dyn Reader,
-    known: &mut Option<String>,
-    emit: &mut dyn FnMut(Ingested) -> ControlFlow<()>,
-) {
-    // One look per frame at a name would cost an allocation; the decoder does not change within a connection, and a new
-    // one announces itself by the first frame.
-    if known.is_none() {
-        *known = reader.decoder();
-        if let Some(name) = known.clone() {
-            // A pipeline that closes says so at the frame that follows.
-            let _closing = emit(Ingested::Decoder(name));
-        }
-    }
 }

@@ -14,7 +14,7 @@ use super::fault;
 use super::location::Location;
 use super::picture::picture_of;
 use super::reader::{Decoded, Doorbell, Opener, Read, Reader, ReaderCounts, Telemetry, TelemetryKind};
-use super::senderclock::is_believable;
+use super::senderclock::{ARRIVAL_SIGMA_S, CameraClock};
 use super::spec::{MediaWindow, OpenRequest};
 use super::state::{change_state, shut_down};
 use super::wire::{Wire, stream_time};
@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::flow::frame::Gap;
 use crate::flow::source::Liveness;
 use crate::flow::time::{CaptureClock, CaptureTime, MediaTime, MonotonicTime};
+use crate::telemetry::clock_offset::ClockOffset;
 
 /// How long one wait on the sink may take before the bus is looked at.
 const SLICE: Duration = Duration::from_millis(100);
@@ -71,6 +72,7 @@ impl Opener for GstOpener {
             location,
             deadline: request.spec.deadlines.state_change,
             reports_read: None,
+            camera_clock: CameraClock::default(),
             claimed_duration: None,
             telemetry_seen: false,
         };
@@ -129,6 +131,7 @@ struct GstReader {
     location: String,
     deadline: Duration,
     reports_read: Option<MonotonicTime>,
+    camera_clock: CameraClock,
     claimed_duration: Option<Duration>,
     telemetry_seen: bool,
 }
@@ -249,20 +252,13 @@ impl GstReader {
             .wall()
             .checked_sub(now.since(arrived) + latency)
             .ok()?;
-        if let Some(taken) = pts.and_then(|pts| self.chain.sender.taken_at(pts))
-            && is_believable(taken, arrived_at)
-        {
-            return Some(CaptureTime {
-                at: taken,
-                clock: CaptureClock::RtcpSenderReport,
-                sigma_s: 0.05,
-            });
+        if let Some(claimed) = pts.and_then(|pts| self.chain.sender.taken_at(pts)) {
+            return Some(self.camera_clock.taken(claimed, now, arrived_at));
         }
-        // Encoder, network and jitter buffer take from 0.1 to 1 s together.
         Some(CaptureTime {
             at: arrived_at,
             clock: CaptureClock::Arrival,
-            sigma_s: 0.5,
+            sigma_s: ARRIVAL_SIGMA_S,
         })
     }
 
@@ -399,6 +395,10 @@ impl Reader for GstReader {
 
     fn decoder(&self) -> Option<String> {
         self.wire.decoder()
+    }
+
+    fn clock_offset(&self) -> Option<ClockOffset> {
+        self.camera_clock.offset()
     }
 }
 

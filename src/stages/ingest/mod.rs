@@ -33,6 +33,8 @@ pub mod stats;
 
 pub mod drive;
 
+mod told;
+
 #[cfg(feature = "video")]
 mod senderclock;
 

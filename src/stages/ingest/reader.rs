@@ -9,6 +9,7 @@ use crate::flow::frame::{Gap, Picture};
 use crate::flow::packet::Packet;
 use crate::flow::source::Duty;
 use crate::flow::time::{CaptureTime, MediaTime, MonotonicTime};
+use crate::telemetry::clock_offset::ClockOffset;
 
 /// A decoded frame that has no place in its source's count yet.
 #[derive(Clone, Debug)]
@@ -95,6 +96,11 @@ pub trait Reader: Send {
 
     /// Returns which decoder reads the stream, once that is known (`avdec_h264`, `vah264dec`).
     fn decoder(&self) -> Option<String>;
+
+    /// Returns how far the camera's clock is off, where its stream says what time it is there.
+    fn clock_offset(&self) -> Option<ClockOffset> {
+        None
+    }
 }
 
 /// Opens sources.

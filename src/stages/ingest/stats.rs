@@ -1,6 +1,6 @@
 //! What one source's ingest has counted, readable from other threads while it runs.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use super::error::IngestErrorKind;
 use super::reader::ReaderCounts;
@@ -26,8 +26,11 @@ const KINDS: [IngestErrorKind; 17] = [
     IngestErrorKind::Hung,
 ];
 
-/// Counters of one source over all its connections. They only grow.
-#[derive(Debug, Default)]
+/// Stands for a clock of which nothing is known.
+const UNKNOWN_CLOCK: i64 = i64::MIN;
+
+/// Counters of one source over all its connections, which only grow, and how far its clock is off.
+#[derive(Debug)]
 pub struct IngestStats {
     packets: AtomicU64,
     undecoded: AtomicU64,
@@ -38,6 +41,24 @@ pub struct IngestStats {
     retimed: AtomicU64,
     connections: AtomicU64,
     reconnects: [AtomicU64; KINDS.len() + 1],
+    clock_offset_ms: AtomicI64,
+}
+
+impl Default for IngestStats {
+    fn default() -> Self {
+        Self {
+            packets: AtomicU64::default(),
+            undecoded: AtomicU64::default(),
+            decoded: AtomicU64::default(),
+            damaged: AtomicU64::default(),
+            overtaken: AtomicU64::default(),
+            stale: AtomicU64::default(),
+            retimed: AtomicU64::default(),
+            connections: AtomicU64::default(),
+            reconnects: Default::default(),
+            clock_offset_ms: AtomicI64::new(UNKNOWN_CLOCK),
+        }
+    }
 }
 
 /// The counters at one moment.
@@ -61,6 +82,8 @@ pub struct IngestSnapshot {
     pub connections: u64,
     /// Connections that failed, by reason; reasons that never occurred are left out.
     pub failures: Vec<(&'static str, u64)>,
+    /// Milliseconds to add to the camera's time to get ours, where its stream says what time it is there.
+    pub clock_offset_ms: Option<i64>,
 }
 
 impl IngestStats {
@@ -85,7 +108,14 @@ impl IngestStats {
                 .zip(self.reconnects.iter().map(read))
                 .filter(|(_, count)| *count > 0)
                 .collect(),
+            clock_offset_ms: Some(self.clock_offset_ms.load(Ordering::Relaxed))
+                .filter(|offset_ms| *offset_ms != UNKNOWN_CLOCK),
         }
+    }
+
+    pub(super) fn clock(&self, offset_s: f64) {
+        self.clock_offset_ms
+            .store((offset_s * 1_000.0).round() as i64, Ordering::Relaxed);
     }
 
     pub(super) fn connecting(&self) {

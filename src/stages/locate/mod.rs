@@ -33,7 +33,7 @@ pub enum CameraChoice {
     FromPose {
         /// Which part of the sensor the video shows.
         crop: SensorCrop,
-        /// What to use where the pose says nothing.
+        /// What to use where the pose says nothing, at the zoom that the pose tells.
         fallback: Option<CameraModel>,
     },
 }
@@ -48,7 +48,10 @@ impl CameraChoice {
                     CameraModel::from_optics(width, height, &pose.optics, *crop),
                     fallback,
                 ) {
-                    (Err(CameraError::Unknown), Some(fallback)) => fallback.resized(width, height),
+                    (Err(CameraError::Unknown), Some(fallback)) => {
+                        let camera = fallback.resized(width, height)?;
+                        pose.optics.zoom.map_or(Ok(camera), |zoom| camera.zoomed(zoom))
+                    }
                     (camera, _) => camera,
                 }
             }

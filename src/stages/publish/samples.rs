@@ -111,6 +111,7 @@ pub fn incident(number: u128) -> Incident {
             picture_size: (1920, 1080),
         }],
         position: Some(position),
+        hypotheses: Vec::new(),
         bearing: Some(bearing),
         grid: Some(GridCell {
             district: Some("高新区".to_owned()),
@@ -209,6 +210,7 @@ pub fn blind_source() -> Event {
         since: now(),
         detail: None,
         duty: None,
+        clock_offset_s: None,
     };
     EventMaker::new("urn:emberwatch:test", None)
         .source(Uuid::from_u128(5), status)
@@ -228,6 +230,7 @@ pub fn duty_move() -> Event {
         since: now(),
         detail: None,
         duty: Some(Duty::Alarm),
+        clock_offset_s: None,
     };
     EventMaker::new("urn:emberwatch:test", None)
         .source(Uuid::from_u128(6), status)

@@ -56,6 +56,7 @@ pub(super) fn incident(number: u64, seconds: i64) -> Incident {
         confidence: 0.7,
         views: Vec::new(),
         position: None,
+        hypotheses: Vec::new(),
         bearing: None,
         grid: Some(GridCell {
             district: Some("高新区".to_owned()),

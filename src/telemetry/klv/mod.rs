@@ -14,6 +14,8 @@ pub mod sei;
 
 pub mod sample;
 
+pub mod of_pose;
+
 #[cfg(feature = "video")]
 pub mod gst;
 

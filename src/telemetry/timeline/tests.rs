@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::flow::pose::{PoseProvider, Wgs84};
+use crate::flow::time::MediaTime;
 use crate::geo::ellipsoid::distance_m;
 use crate::telemetry::sample::GimbalFrame;
 

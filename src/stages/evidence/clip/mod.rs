@@ -4,7 +4,12 @@
 mod gst;
 
 #[cfg(feature = "video")]
+mod located;
+
+#[cfg(feature = "video")]
 pub use gst::cut_clip;
+#[cfg(feature = "video")]
+pub use located::located_clip;
 
 use std::path::PathBuf;
 use std::time::Duration;

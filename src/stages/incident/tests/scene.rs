@@ -11,9 +11,7 @@ use crate::flow::source::{Liveness, Mount, SourceId};
 use crate::flow::time::{CaptureClock, CaptureTime, MediaTime};
 use crate::flow::track::{Decision, Reason};
 use crate::stages::incident::plane::{Metres, Plane};
-use crate::stages::incident::{
-    Act, Action, Ids, IncidentBook, IncidentConfig, NoGrid, Refusal, WeightedFusion,
-};
+use crate::stages::incident::{Act, Action, Ids, IncidentBook, IncidentConfig, NoGrid, Refusal};
 use crate::store::Change;
 
 /// A field south of Jiaozuo.
@@ -121,8 +119,7 @@ pub(super) fn snapshot(name: &str, seconds: i64) -> Evidence {
 }
 
 pub(super) fn book(config: IncidentConfig) -> IncidentBook {
-    IncidentBook::new(config, Box::new(NoGrid), Box::new(WeightedFusion), Ids::seeded(1))
-        .expect("the configuration is sound")
+    IncidentBook::new(config, Box::new(NoGrid), Ids::seeded(1)).expect("the configuration is sound")
 }
 
 /// Lets a person act at a time, and notes what it made.

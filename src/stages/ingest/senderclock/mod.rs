@@ -11,6 +11,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::flow::time::{CaptureClock, CaptureTime, MonotonicTime};
+use crate::telemetry::clock_offset::{ClockOffset, ClockOffsetEstimator};
+
+/// How often what a camera claims is compared with arrival.
+const REPORTS_EVERY: Duration = Duration::from_secs(1);
+
+/// Encoder, network and jitter buffer take from 0.1 to 1 s together.
+pub(crate) const ARRIVAL_SIGMA_S: f64 = 0.5;
+
 /// Seconds between the origins of NTP (1900) and Unix (1970).
 const NTP_TO_UNIX_S: u64 = 2_208_988_800;
 
@@ -39,13 +48,56 @@ impl SenderReport {
     }
 }
 
-/// Says whether a camera's clock can be believed, seen from ours: not ahead, and behind by no more than a minute.
-///
-/// A clock that is off by hours would date a fire wrongly in the report; the moment of arrival is then the better word.
-pub(crate) fn is_believable(taken: Timestamp, arrived: Timestamp) -> bool {
-    let behind = arrived.duration_since(taken);
-    let behind_s = behind.as_secs_f64();
-    (-1.0..Duration::from_mins(1).as_secs_f64()).contains(&behind_s)
+/// Says when pictures were taken, from what the camera claims and when its packets arrive.
+#[derive(Debug, Default)]
+pub(crate) struct CameraClock {
+    offsets: ClockOffsetEstimator,
+    reported: Option<MonotonicTime>,
+}
+
+impl CameraClock {
+    /// Returns when a picture was taken that the camera says it took at `claimed`, and that arrived at `arrived_at`.
+    ///
+    /// A clock that is off by more than two seconds would date a fire wrongly, and place it wrongly where telemetry comes
+    /// by another way: then its own offset is taken out, so that what is left is the shortest way from the camera to
+    /// here. Sender reports count once a second.
+    pub(crate) fn taken(
+        &mut self,
+        claimed: Timestamp,
+        now: MonotonicTime,
+        arrived_at: Timestamp,
+    ) -> CaptureTime {
+        let unix_s = |at: Timestamp| at.as_nanosecond() as f64 / 1e9;
+        if self
+            .reported
+            .is_none_or(|reported| now.since(reported) >= REPORTS_EVERY)
+        {
+            self.reported = Some(now);
+            self.offsets.report(now, unix_s(arrived_at), unix_s(claimed));
+        }
+        let offset = self.offsets.estimate().filter(|offset| offset.alarm);
+        let corrected = offset.and_then(|offset| {
+            let nanos = (offset.offset_s * 1e9) as i128;
+            Timestamp::from_nanosecond(claimed.as_nanosecond().saturating_add(nanos)).ok()
+        });
+        match (offset, corrected) {
+            (None, _) => CaptureTime {
+                at: claimed,
+                clock: CaptureClock::RtcpSenderReport,
+                sigma_s: 0.05,
+            },
+            (Some(_), corrected) => CaptureTime {
+                at: corrected.unwrap_or(arrived_at),
+                clock: CaptureClock::Arrival,
+                sigma_s: ARRIVAL_SIGMA_S,
+            },
+        }
+    }
+
+    /// Returns how far the camera's clock is off.
+    pub(crate) fn offset(&self) -> Option<ClockOffset> {
+        self.offsets.estimate()
+    }
 }
 
 #[cfg(test)]
@@ -93,12 +145,29 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_hours_off_is_not_believed() {
-        let now: Timestamp = "2026-05-01T10:00:00Z".parse().expect("a timestamp");
-        let hour = jiff::SignedDuration::from_hours(1);
-        let second = jiff::SignedDuration::from_secs(1);
-        assert!(is_believable(now - second, now));
-        assert!(!is_believable(now - hour, now));
-        assert!(!is_believable(now + hour, now));
+    fn a_clock_that_is_right_is_believed_and_one_that_is_off_is_corrected_and_told() {
+        let start: Timestamp = "2026-05-01T10:00:00Z".parse().expect("a timestamp");
+        for (off_s, is_wrong) in [(0_i64, false), (-1, false), (30, true), (-3_600, true)] {
+            let mut clock = CameraClock::default();
+            let mut last = None;
+            for second in 0..20_i64 {
+                let taken = start + jiff::SignedDuration::from_secs(second);
+                let claimed = taken - jiff::SignedDuration::from_secs(off_s);
+                // The way here takes from 0.2 to 0.5 s.
+                let arrived = taken + jiff::SignedDuration::from_millis(200 + (second * 7 % 4) * 100);
+                let now = MonotonicTime::from_origin(Duration::from_secs(second.unsigned_abs()));
+                last = Some((taken, claimed, clock.taken(claimed, now, arrived)));
+            }
+            let (taken, claimed, found) = last.expect("twenty pictures");
+            let offset = clock.offset().expect("twenty reports");
+            assert!((offset.offset_s - off_s as f64 - 0.2).abs() < 0.01, "{offset:?}");
+            assert_eq!(offset.alarm, is_wrong, "{off_s} s");
+            if is_wrong {
+                assert_eq!(found.clock, CaptureClock::Arrival);
+                assert!((found.at.duration_since(taken).as_secs_f64() - 0.2).abs() < 0.01);
+            } else {
+                assert_eq!((found.clock, found.at), (CaptureClock::RtcpSenderReport, claimed));
+            }
+        }
     }
 }

@@ -1,7 +1,17 @@
 //! One position out of the views of several cameras: points with their ellipses and bearings, by least squares.
 //!
-//! Two cameras that see several fires each make more crossings than fires: the others are ghosts. They are kept as
-//! hypotheses until a third view decides.
+//! [`join`] is the strict form: it refuses views that cannot or do not agree. [`combine`] is what an incident asks for: it
+//! leaves out the view that contradicts the others and says so. [`hypotheses`] tells fires from ghosts.
+
+mod combine;
+
+mod hypotheses;
+
+#[cfg(test)]
+mod tests;
+
+pub use combine::{Combined, combine};
+pub use hypotheses::{Hypothesis, hypotheses};
 
 use nalgebra::{Matrix2, Vector2};
 
@@ -18,9 +28,6 @@ pub const LEAST_CROSSING_DEG: f64 = 15.0;
 pub const SAME_MAST_M: f64 = 100.0;
 /// Views contradict each other when chance would do so less often than this.
 const CONTRADICTION: f64 = 0.01;
-/// Sources and views of each that are combined.
-const MOST_SOURCES: usize = 16;
-const MOST_VIEWS: usize = 32;
 
 /// What one source says of one fire.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,6 +59,13 @@ pub struct Joined {
     pub degrees_of_freedom: usize,
     /// The best angle at which two bearings cross, in degrees; 0 where there are fewer than two.
     pub crossing_deg: f64,
+}
+
+impl Joined {
+    /// Returns the greatest sum of squares that chance explains.
+    fn allowed(&self) -> f64 {
+        chi_squared_limit(self.degrees_of_freedom, CONTRADICTION)
+    }
 }
 
 /// Why views give no common position.
@@ -89,6 +103,19 @@ pub enum ViewRefusal {
 
 /// Joins the views of one fire. `level` is the share of probability that the ellipse holds.
 pub fn join(sights: &[Sight], level: f64) -> Result<Joined, ViewRefusal> {
+    let joined = meet(sights, level)?;
+    let allowed = joined.allowed();
+    if joined.chi_squared > allowed {
+        return Err(ViewRefusal::Contradiction {
+            chi_squared: joined.chi_squared,
+            allowed,
+        });
+    }
+    Ok(joined)
+}
+
+/// Finds the point that is nearest to all views, however badly they agree.
+fn meet(sights: &[Sight], level: f64) -> Result<Joined, ViewRefusal> {
     let sights: Vec<&Sight> = sights.iter().filter(|sight| !sight.is_empty()).collect();
     if sights.len() < 2 {
         return Err(ViewRefusal::TooFew(sights.len()));
@@ -127,11 +154,6 @@ pub fn join(sights: &[Sight], level: f64) -> Result<Joined, ViewRefusal> {
     if bearings.iter().any(is_behind) {
         return Err(ViewRefusal::Behind);
     }
-    let degrees_of_freedom = equations.saturating_sub(2);
-    let allowed = chi_squared_limit(degrees_of_freedom, CONTRADICTION);
-    if degrees_of_freedom > 0 && chi_squared > allowed {
-        return Err(ViewRefusal::Contradiction { chi_squared, allowed });
-    }
     let best = points
         .iter()
         .min_by(|one, other| one.ce90_m.total_cmp(&other.ce90_m));
@@ -145,123 +167,9 @@ pub fn join(sights: &[Sight], level: f64) -> Result<Joined, ViewRefusal> {
             base_hidden: false,
         },
         chi_squared,
-        degrees_of_freedom,
+        degrees_of_freedom: equations.saturating_sub(2),
         crossing_deg,
     })
-}
-
-/// A place where views of several sources may show one fire.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Hypothesis {
-    /// Which views it joins: number of the source, number of the view.
-    pub members: Vec<(usize, usize)>,
-    /// Where it is.
-    pub joined: Joined,
-    /// Whether it may be a ghost: one of its views is also explained by another hypothesis, and no third view decides.
-    pub may_be_ghost: bool,
-}
-
-/// Finds the places that explain the views of several sources. `sources` holds, for each source, what it sees at one
-/// time. At most 16 sources and 32 views of each are looked at.
-#[must_use]
-pub fn hypotheses(sources: &[Vec<Sight>], level: f64) -> Vec<Hypothesis> {
-    let numbered: Vec<(usize, usize, &Sight)> = sources
-        .iter()
-        .take(MOST_SOURCES)
-        .enumerate()
-        .flat_map(|(source, sights)| {
-            let sights = sights.iter().take(MOST_VIEWS).enumerate();
-            sights.map(move |(view, sight)| (source, view, sight))
-        })
-        .collect();
-    let mut found: Vec<Hypothesis> = Vec::new();
-    for (index, first) in numbered.iter().enumerate() {
-        for second in numbered
-            .iter()
-            .skip(index + 1)
-            .filter(|second| second.0 != first.0)
-        {
-            if let Some(hypothesis) = grown(&numbered, *first, *second, level)
-                && !found.iter().any(|known| known.members == hypothesis.members)
-            {
-                found.push(hypothesis);
-            }
-        }
-    }
-    decided(found)
-}
-
-/// Joins two views and every view of other sources that agrees with them.
-fn grown(
-    numbered: &[(usize, usize, &Sight)],
-    first: (usize, usize, &Sight),
-    second: (usize, usize, &Sight),
-    level: f64,
-) -> Option<Hypothesis> {
-    let mut members = vec![(first.0, first.1), (second.0, second.1)];
-    let mut sights = vec![*first.2, *second.2];
-    let mut joined = join(&sights, level).ok()?;
-    for source in 0..MOST_SOURCES {
-        if members.iter().any(|(member, _)| *member == source) {
-            continue;
-        }
-        let best = numbered
-            .iter()
-            .filter(|(other, _, _)| *other == source)
-            .filter_map(|(_, view, sight)| {
-                let mut more = sights.clone();
-                more.push(**sight);
-                Some((*view, **sight, join(&more, level).ok()?))
-            })
-            .min_by(|one, other| one.2.chi_squared.total_cmp(&other.2.chi_squared));
-        if let Some((view, sight, better)) = best {
-            members.push((source, view));
-            sights.push(sight);
-            joined = better;
-        }
-    }
-    members.sort_unstable();
-    Some(Hypothesis {
-        members,
-        joined,
-        may_be_ghost: false,
-    })
-}
-
-/// Drops the ghosts that a third view uncovers and marks those that nothing decides.
-fn decided(mut found: Vec<Hypothesis>) -> Vec<Hypothesis> {
-    found.sort_by(|one, other| {
-        let by_members = other.members.len().cmp(&one.members.len());
-        by_members.then(one.joined.chi_squared.total_cmp(&other.joined.chi_squared))
-    });
-    let mut kept: Vec<Hypothesis> = Vec::new();
-    for hypothesis in found {
-        let is_explained = |member: &(usize, usize)| {
-            kept.iter().any(|better| {
-                better.members.len() >= 3
-                    && better.members.len() > hypothesis.members.len()
-                    && better.members.contains(member)
-            })
-        };
-        if !hypothesis.members.iter().any(is_explained) {
-            kept.push(hypothesis);
-        }
-    }
-    let ambiguous: Vec<bool> = kept
-        .iter()
-        .enumerate()
-        .map(|(index, hypothesis)| {
-            hypothesis.members.iter().any(|member| {
-                kept.iter()
-                    .enumerate()
-                    .any(|(other, rival)| other != index && rival.members.contains(member))
-            })
-        })
-        .collect();
-    for (hypothesis, is_ambiguous) in kept.iter_mut().zip(ambiguous) {
-        hypothesis.may_be_ghost = is_ambiguous;
-    }
-    kept
 }
 
 fn pairs<'a, T>(items: &'a [&'a T]) -> impl Iterator<Item = (&'a T, &'a T)> {
@@ -353,121 +261,4 @@ fn chi_squared_limit(degrees_of_freedom: usize, share: f64) -> f64 {
     let z = super::spread::inverse_normal(1.0 - share);
     let spread = 2.0 / (9.0 * freedom);
     freedom * (1.0 - spread + z * spread.sqrt()).powi(3)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::geo::ellipsoid::destination;
-
-    const FIRE: Wgs84 = Wgs84 {
-        lat: 35.2,
-        lon: 113.25,
-    };
-
-    fn tower(azimuth_deg: f64, range_m: f64, sees: Wgs84) -> Sight {
-        let from = destination(FIRE, azimuth_deg, range_m);
-        Sight {
-            position: None,
-            bearing: Some(Bearing {
-                from,
-                azimuth_deg: distance_azimuth(from, sees).1,
-                elevation_deg: -1.0,
-                sigma_deg: 0.2,
-            }),
-        }
-    }
-
-    #[test]
-    fn two_bearings_cross_at_the_fire() {
-        let joined = join(&[tower(180.0, 3_000.0, FIRE), tower(270.0, 3_000.0, FIRE)], 0.9).unwrap();
-        assert!(distance_m(joined.position.point, FIRE) < 0.01);
-        assert!((joined.crossing_deg - 90.0).abs() < 0.1);
-        // 3 km × 0.2° = 10.5 m along each axis: CE90 = 2.146 × 10.5.
-        assert!(
-            (joined.position.ce90_m - 22.5).abs() < 0.3,
-            "{}",
-            joined.position.ce90_m
-        );
-    }
-
-    #[test]
-    fn cameras_on_one_mast_give_no_range() {
-        let refusal = join(&[tower(180.0, 3_000.0, FIRE), tower(180.0, 2_950.0, FIRE)], 0.9).unwrap_err();
-        assert!(matches!(refusal, ViewRefusal::SameMast { apart_m } if (apart_m - 50.0).abs() < 0.1));
-    }
-
-    #[test]
-    fn bearings_that_are_nearly_parallel_are_refused() {
-        let refusal = join(&[tower(180.0, 3_000.0, FIRE), tower(190.0, 3_000.0, FIRE)], 0.9).unwrap_err();
-        assert!(
-            matches!(refusal, ViewRefusal::NearlyParallel { crossing_deg } if (crossing_deg - 10.0).abs() < 0.1)
-        );
-        assert!(join(&[tower(180.0, 3_000.0, FIRE), tower(196.0, 3_000.0, FIRE)], 0.9).is_ok());
-    }
-
-    #[test]
-    fn bearings_that_meet_behind_a_camera_are_refused() {
-        let mut turned = tower(270.0, 3_000.0, FIRE);
-        if let Some(bearing) = &mut turned.bearing {
-            bearing.azimuth_deg += 180.0;
-        }
-        assert_eq!(
-            join(&[tower(180.0, 3_000.0, FIRE), turned], 0.9).unwrap_err(),
-            ViewRefusal::Behind
-        );
-    }
-
-    #[test]
-    fn a_third_view_of_something_else_is_a_contradiction() {
-        let elsewhere = destination(FIRE, 45.0, 400.0);
-        let sights = [
-            tower(180.0, 3_000.0, FIRE),
-            tower(270.0, 3_000.0, FIRE),
-            tower(45.0 + 90.0, 3_000.0, elsewhere),
-        ];
-        assert!(matches!(
-            join(&sights, 0.9).unwrap_err(),
-            ViewRefusal::Contradiction { .. }
-        ));
-    }
-
-    #[test]
-    fn ghosts_stay_hypotheses_until_a_third_view_decides() {
-        let other = destination(FIRE, 60.0, 700.0);
-        let seen_by = |azimuth: f64| vec![tower(azimuth, 3_000.0, FIRE), tower(azimuth, 3_000.0, other)];
-        let two = hypotheses(&[seen_by(180.0), seen_by(270.0)], 0.9);
-        assert_eq!(two.len(), 4, "two fires and two ghosts");
-        assert!(two.iter().all(|hypothesis| hypothesis.may_be_ghost));
-
-        let three = hypotheses(&[seen_by(180.0), seen_by(270.0), seen_by(225.0)], 0.9);
-        assert_eq!(three.len(), 2, "{three:#?}");
-        for fire in [FIRE, other] {
-            assert!(three.iter().any(|found| {
-                !found.may_be_ghost
-                    && found.members.len() == 3
-                    && distance_m(found.joined.position.point, fire) < 5.0
-            }));
-        }
-    }
-
-    #[test]
-    fn a_hidden_base_counts_only_by_its_bearing() {
-        let mut long = tower(180.0, 3_000.0, FIRE);
-        let joined = join(&[long, tower(270.0, 3_000.0, FIRE)], 0.9).unwrap();
-        long.position = Some(Position {
-            point: destination(FIRE, 0.0, 2_000.0),
-            base_hidden: true,
-            ..joined.position
-        });
-        let again = join(&[long, tower(270.0, 3_000.0, FIRE)], 0.9).unwrap();
-        assert!(distance_m(again.position.point, FIRE) < 0.01);
-    }
-
-    #[test]
-    fn the_limits_of_chi_squared_meet_the_tables() {
-        for (freedom, expected) in [(1, 6.635), (2, 9.210), (5, 15.086)] {
-            assert!((chi_squared_limit(freedom, 0.01) - expected).abs() < 0.15);
-        }
-    }
 }
