@@ -89,6 +89,10 @@ impl DjiCloudBroker {
         while !stop(Duration::ZERO) {
             let (client, mut connection) = Client::new(self.options(), 16);
             let problem = loop {
+                // Asked at each turn: pushes that come faster than the timeout would hold the thread for ever.
+                if stop(Duration::ZERO) {
+                    return;
+                }
                 match connection.recv_timeout(TICK) {
                     Ok(Ok(Event::Incoming(Packet::ConnAck(_)))) => {
                         if let Err(error) = client.try_subscribe_many(self.topics()) {
@@ -110,11 +114,7 @@ impl DjiCloudBroker {
                     }
                     Ok(Ok(_)) => {}
                     Ok(Err(error)) => break describe(&error),
-                    Err(RecvTimeoutError::Timeout) => {
-                        if stop(Duration::ZERO) {
-                            return;
-                        }
-                    }
+                    Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => break "the client ended".into(),
                 }
             };

@@ -204,7 +204,7 @@ fn a_camera_of_a_pipeline_is_asked_by_its_name_and_preset() {
         lat: 35.2,
         lon: 113.25,
     };
-    let ask = |more: &[&str]| [&["--pipeline", text(&pipeline)][..], more].concat();
+    let ask = |more: &[&'static str]| [&["--pipeline", text(&pipeline)][..], more].concat();
 
     let tower = answer(&ask(&["--source", "tower", "--json"]));
     assert!((number(&tower, "/ray/azimuth_deg") - 210.0).abs() < 1e-6);

@@ -57,7 +57,7 @@ pub(crate) fn read_with(
             decoder = Some(name);
             ControlFlow::Continue(())
         }
-        Ingested::State(_) | Ingested::FallsBack(_) => ControlFlow::Continue(()),
+        Ingested::State(_) | Ingested::FallsBack(_) | Ingested::Clock(_) => ControlFlow::Continue(()),
     })?;
     let snapshot = stats.snapshot();
     assert_eq!(snapshot.packets, totals.frames_in);
