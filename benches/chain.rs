@@ -3,6 +3,8 @@
 //!
 //! `cargo bench --bench chain` renders and analyses some minutes of video. `EMBERWATCH_CHAIN_SEEDS=3` takes fewer flights.
 
+#![expect(clippy::print_stdout, reason = "a bench prints its table")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 

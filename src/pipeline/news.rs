@@ -25,7 +25,7 @@ use crate::stages::incident::{Ids, IncidentDesk};
 const TICK: Duration = Duration::from_secs(1);
 
 /// How often a picture is offered to the check of the mount, which looks at one an hour at most.
-const MOUNT_EVERY: Duration = Duration::from_secs(60);
+const MOUNT_EVERY: Duration = Duration::from_mins(1);
 
 /// Hands pictures to the thread that tells when a camera has turned: the check costs a tenth of a second and writes a
 /// file, for which no frame should wait.

@@ -112,9 +112,8 @@ impl DjiCloudBroker {
                             }),
                         }
                     }
-                    Ok(Ok(_)) => {}
+                    Ok(Ok(_)) | Err(RecvTimeoutError::Timeout) => {}
                     Ok(Err(error)) => break describe(&error),
-                    Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => break "the client ended".into(),
                 }
             };
