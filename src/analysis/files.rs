@@ -11,6 +11,7 @@ use super::flight::Flight;
 use super::looks::{self, FrameLook};
 use super::records::{FrameRecord, TrackRecord};
 use crate::flow::event::Event;
+use crate::flow::hash::hexadecimal;
 use crate::flow::incident::Incident;
 use crate::flow::track::JudgedFrame;
 use crate::geo::links::Links;
@@ -44,23 +45,10 @@ pub fn sha256_of(path: &Path) -> std::io::Result<String> {
     loop {
         let count = file.read(&mut buffer)?;
         if count == 0 {
-            return Ok(hex(&hasher.finalize()));
+            return Ok(hexadecimal(&hasher.finalize()));
         }
         hasher.update(buffer.get(..count).unwrap_or_default());
     }
-}
-
-/// Writes bytes in hexadecimal.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-            for half in [byte >> 4, byte & 15] {
-                text.push(char::from_digit(u32::from(half), 16).unwrap_or('0'));
-            }
-            text
-        })
 }
 
 /// Writes a file under another name and gives it its own when it is whole and on disk.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::problem::Problem;
+use crate::flow::hash::hexadecimal;
 use crate::flow::incident::{Actor, GridCell, Incident};
 use crate::stages::incident::Action;
 use crate::store::Area;
@@ -45,16 +46,6 @@ pub struct TokenConfig {
 #[must_use]
 pub fn hash_token(token: &str) -> String {
     hexadecimal(&Sha256::digest(token.as_bytes()))
-}
-
-/// Returns bytes as lowercase hexadecimal digits.
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
-    bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(*byte)])
-        .collect()
 }
 
 /// Who speaks.

@@ -5,9 +5,10 @@ use std::sync::{Arc, PoisonError};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 
-use super::access::{Caller, hexadecimal};
+use super::access::Caller;
 use super::problem::Problem;
 use super::server::Shared;
+use crate::flow::hash::hexadecimal;
 use crate::flow::incident::IncidentId;
 
 /// Longest idempotency key, in bytes.

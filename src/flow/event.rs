@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::incident::{Incident, Notice, State, Transition};
+use super::incident::State;
 use super::source::{Duty, SourceId, SourceState};
 
 mod feature;
@@ -273,84 +273,6 @@ impl Event {
     }
 }
 
-/// Makes events of one installation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventMaker {
-    source: String,
-    base_url: Option<String>,
-}
-
-impl EventMaker {
-    /// Makes events that name `source` (a URI reference such as `urn:emberwatch:gaoxin`). With `base_url`, links to
-    /// evidence and incidents are absolute; without, they are relative to wherever the HTTP API is reached.
-    #[must_use]
-    pub fn new(source: impl Into<String>, base_url: Option<&str>) -> Self {
-        Self {
-            source: source.into(),
-            base_url: base_url.map(|url| url.trim_end_matches('/').to_owned()),
-        }
-    }
-
-    /// Returns the address of `path` (which starts with a slash) under the HTTP API.
-    fn address(&self, path: &str) -> String {
-        match &self.base_url {
-            Some(base) => format!("{base}/api/v1{path}"),
-            None => format!("/api/v1{path}"),
-        }
-    }
-
-    /// Makes the event that says what `transition` made of `incident`, under a fresh `id`.
-    #[must_use]
-    pub fn incident(
-        &self,
-        id: Uuid,
-        kind: EventType,
-        incident: &Incident,
-        transition: Option<&Transition>,
-        notice: Option<Notice>,
-        time: Timestamp,
-    ) -> Event {
-        Event {
-            specversion: SpecVersion::V1,
-            id,
-            source: self.source.clone(),
-            kind,
-            subject: incident.id.to_string(),
-            time,
-            datacontenttype: ContentType::GeoJson,
-            dataschema: "urn:emberwatch:schema:incident:v1".to_owned(),
-            data: EventPayload::Incident(Box::new(feature::of_incident(
-                incident,
-                transition,
-                notice,
-                |path| self.address(path),
-            ))),
-        }
-    }
-
-    /// Makes the event that says what became of a source: how hard it is watched where `duty` is given, how far its clock
-    /// is off where `clock_offset_s` is, otherwise its state; none where that state is nobody's concern outside.
-    #[must_use]
-    pub fn source(&self, id: Uuid, status: SourceStatus) -> Option<Event> {
-        let kind = match (status.duty, status.clock_offset_s) {
-            (Some(_), _) => EventType::SourceDuty,
-            (None, Some(_)) => EventType::SourceClock,
-            (None, None) => EventType::of_source(status.state)?,
-        };
-        Some(Event {
-            specversion: SpecVersion::V1,
-            id,
-            source: self.source.clone(),
-            kind,
-            subject: status.source.to_string(),
-            time: status.since,
-            datacontenttype: ContentType::Json,
-            dataschema: "urn:emberwatch:schema:source:v1".to_owned(),
-            data: EventPayload::Source(status),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -363,26 +285,5 @@ mod tests {
                 kind.name()
             );
         }
-    }
-
-    #[test]
-    fn a_source_that_only_connects_is_nobodys_concern() {
-        let maker = EventMaker::new("urn:emberwatch:test", None);
-        let status = |state| SourceStatus {
-            source: SourceId::new("tower-1"),
-            state,
-            since: Timestamp::UNIX_EPOCH,
-            detail: None,
-            duty: None,
-            clock_offset_s: None,
-        };
-        assert_eq!(maker.source(Uuid::nil(), status(SourceState::Connecting)), None);
-        let blind = maker
-            .source(Uuid::nil(), status(SourceState::Blind))
-            .expect("a blind camera is an event");
-        assert_eq!(
-            (blind.kind, blind.subject.as_str()),
-            (EventType::SourceBlind, "tower-1")
-        );
     }
 }

@@ -19,6 +19,8 @@ pub mod pose;
 
 pub mod position;
 
+pub mod hash;
+
 pub mod report;
 
 pub mod incident;

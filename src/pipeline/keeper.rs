@@ -8,7 +8,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use tracing::error;
 
-use crate::analysis::files::hex;
+use crate::flow::hash::hexadecimal;
 use crate::flow::pose::PoseProvider;
 use crate::flow::report::{Evidence, EvidenceKind};
 use crate::flow::time::{CaptureTime, MediaTime};
@@ -62,7 +62,7 @@ impl FolderKeeper {
 
     fn index(&self, kind: EvidenceKind, name: &str, captured: CaptureTime) -> std::io::Result<Evidence> {
         let bytes = std::fs::read(self.folder.join(name))?;
-        let sha256 = hex(&Sha256::digest(&bytes));
+        let sha256 = hexadecimal(&Sha256::digest(&bytes));
         Ok(Evidence {
             kind,
             name: name.to_owned(),
@@ -89,7 +89,7 @@ impl EvidenceKeeper for FolderKeeper {
         };
         write()
             .inspect_err(
-                |why| error!(path = %path.display(), %why, "evidence could not be written: make room"),
+                |why| error!(path = %path.display(), %why, "evidence could not be written: look at the disk"),
             )
             .ok()
     }

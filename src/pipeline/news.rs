@@ -1,5 +1,6 @@
 //! What is told of sources: their states, their duty, and mounts that have turned; and the desk that takes reports.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,15 +13,19 @@ use super::runner::Crew;
 use super::shared::Shared;
 use super::source::Notice;
 use crate::clock::Clock;
-use crate::flow::event::{EventMaker, SourceStatus};
+use crate::flow::event::{Event, SourceStatus};
 use crate::flow::frame::Picture;
 use crate::flow::report::TrackReport;
 use crate::flow::source::{SourceId, SourceState};
 use crate::flow::time::MonotonicTime;
 use crate::flow::track::JudgedFrame;
 use crate::geo::moved::MountCheck;
+use crate::stages::event_maker::EventMaker;
 use crate::stages::incident::{Ids, IncidentDesk};
+use crate::store::Store;
 
+/// How much news waits while the store cannot be written; about 1 KiB each.
+const MOST_NEWS: usize = 10_000;
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -112,6 +117,42 @@ pub(super) fn keep_desk(
     }
 }
 
+/// Puts news of sources into the outbox; what the store cannot take now waits here, in order.
+struct Teller<'a> {
+    store: &'a Store,
+    maker: &'a EventMaker,
+    clock: &'a dyn Clock,
+    ids: Ids,
+    waiting: VecDeque<Event>,
+}
+
+impl Teller<'_> {
+    fn tell(&mut self, status: SourceStatus) {
+        let id = self.ids.next(self.clock.wall());
+        self.waiting.extend(self.maker.source(id, status));
+        if self.waiting.len() > MOST_NEWS
+            && let Some(lost) = self.waiting.pop_front()
+        {
+            error!(source = %lost.subject, kind = %lost.kind, "news of a source is lost: the store has not taken any for long");
+        }
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        while let Some(event) = self.waiting.front() {
+            match self.store.enqueue(event, self.clock.wall()) {
+                Ok(()) => {}
+                Err(why) if why.is_retryable() => {
+                    warn!(%why, waiting = self.waiting.len(), "news of sources wait: the outbox cannot be written");
+                    return;
+                }
+                Err(why) => error!(%why, "news of a source could not be written to the outbox"),
+            }
+            self.waiting.pop_front();
+        }
+    }
+}
+
 /// Notes the states of sources and tells them to the world.
 pub(super) fn tell_news(
     news: &LinkReceiver<Notice>,
@@ -119,20 +160,26 @@ pub(super) fn tell_news(
     desk: &IncidentDesk,
     maker: &EventMaker,
 ) -> Exit {
-    let mut ids = Ids::random();
-    let mut tell = |status: SourceStatus| {
-        let now = shared.clock.wall();
-        if let Some(event) = maker.source(ids.next(now), status)
-            && let Err(why) = desk.store().enqueue(&event, now)
-        {
-            error!(%why, "news of a source could not be written to the outbox");
-        }
+    let mut teller = Teller {
+        store: desk.store(),
+        maker,
+        clock: shared.clock.as_ref(),
+        ids: Ids::random(),
+        waiting: VecDeque::new(),
     };
     let state_of = |id: &SourceId| {
         let views = shared.views();
         views.get(id).map_or(SourceState::Live, |view| view.state)
     };
-    while let Some(notice) = news.receive() {
+    loop {
+        let notice = match news.receive_within(TICK) {
+            Received::Item(notice) => notice,
+            Received::Nothing => {
+                teller.flush();
+                continue;
+            }
+            Received::Closed => break,
+        };
         let now = shared.clock.wall();
         match notice {
             Notice::State(id, change) => {
@@ -143,7 +190,7 @@ pub(super) fn tell_news(
                     view.since = now;
                     view.detail.clone_from(&detail);
                 });
-                tell(SourceStatus {
+                teller.tell(SourceStatus {
                     source: id,
                     state: change.to,
                     since: now,
@@ -154,7 +201,7 @@ pub(super) fn tell_news(
             }
             Notice::Duty(id, level) => {
                 info!(source = %id, duty = %level, "duty level moved");
-                tell(SourceStatus {
+                teller.tell(SourceStatus {
                     state: state_of(&id),
                     source: id,
                     since: now,
@@ -164,7 +211,7 @@ pub(super) fn tell_news(
                 });
             }
             Notice::Thinned(id, duty, one_of) => {
-                tell(SourceStatus {
+                teller.tell(SourceStatus {
                     state: state_of(&id),
                     source: id,
                     since: now,
@@ -198,7 +245,7 @@ pub(super) fn tell_news(
                     view.since = now;
                     view.detail = Some(detail.clone());
                 });
-                tell(SourceStatus {
+                teller.tell(SourceStatus {
                     source: id,
                     state: SourceState::Moved,
                     since: now,
@@ -227,7 +274,7 @@ pub(super) fn tell_news(
                     info!(source = %id, offset_s = offset.offset_s, "the camera's clock is right again");
                     "the camera's clock is right again".to_owned()
                 };
-                tell(SourceStatus {
+                teller.tell(SourceStatus {
                     state: state_of(&id),
                     source: id,
                     since: now,
@@ -255,5 +302,6 @@ pub(super) fn tell_news(
             }
         }
     }
+    teller.flush();
     Exit::Drained
 }

@@ -24,4 +24,6 @@ pub mod report;
 
 pub mod incident;
 
+pub mod event_maker;
+
 pub mod publish;

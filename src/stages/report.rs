@@ -1,6 +1,6 @@
 //! Reports judged tracks to the incident stage: at once when one is called fire, then every so often while it burns.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -57,6 +57,8 @@ pub struct Reporter {
     settings: ReportSettings,
     keeper: Box<dyn EvidenceKeeper>,
     reported: BTreeMap<TrackId, (MediaTime, TrackReport)>,
+    /// Tracks without a picture yet: the disk could not be written.
+    unpictured: BTreeSet<TrackId>,
 }
 
 impl Reporter {
@@ -67,6 +69,7 @@ impl Reporter {
             settings,
             keeper,
             reported: BTreeMap::new(),
+            unpictured: BTreeSet::new(),
         }
     }
 
@@ -83,7 +86,8 @@ impl Reporter {
         }
     }
 
-    fn snapshots(&mut self, frame: &JudgedFrame, track: &Track) -> Vec<Evidence> {
+    /// Keeps the pictures of a track, and begins its clip where this is its first report.
+    fn snapshots(&mut self, frame: &JudgedFrame, track: &Track, is_first: bool) -> Vec<Evidence> {
         let captured = self.captured(frame, frame.meta.pts);
         let stamp = captured.at.strftime("%Y%m%dT%H%M%S").to_string();
         let name = format!(
@@ -125,8 +129,15 @@ impl Reporter {
                 captured,
             ));
         }
-        self.keeper
-            .begin_clip(&format!("{name}.mp4"), track.id, frame.meta.pts, captured);
+        if is_first {
+            self.keeper
+                .begin_clip(&format!("{name}.mp4"), track.id, frame.meta.pts, captured);
+        }
+        if evidence.is_empty() {
+            self.unpictured.insert(track.id);
+        } else {
+            self.unpictured.remove(&track.id);
+        }
         evidence
     }
 
@@ -145,8 +156,8 @@ impl Reporter {
             if !is_due {
                 continue;
             }
-            let evidence = if is_first {
-                self.snapshots(frame, track)
+            let evidence = if is_first || self.unpictured.contains(&track.id) {
+                self.snapshots(frame, track, is_first)
             } else {
                 Vec::new()
             };
@@ -183,6 +194,8 @@ impl Reporter {
         self.hand_on_clips(emit);
         self.reported
             .retain(|_, (last, _)| pts.since(*last) < Duration::from_mins(10));
+        let reported = &self.reported;
+        self.unpictured.retain(|track| reported.contains_key(track));
     }
 
     /// Reports the clips that were cut meanwhile.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::chain;
 use super::error::StoreError;
 use super::handle::{Store, millis};
-use super::incidents::hexadecimal;
+use crate::flow::hash::hexadecimal;
 use crate::flow::incident::Actor;
 
 /// What is written down.

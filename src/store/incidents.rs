@@ -9,6 +9,7 @@ use super::error::{ErrorKind, StoreError};
 use super::handle::{Store, from_millis, millis};
 use super::{chain, evidence, outbox};
 use crate::flow::event::Event;
+use crate::flow::hash::hexadecimal;
 use crate::flow::incident::{Incident, IncidentId, Milestone, State, Transition};
 use crate::flow::report::Evidence;
 
@@ -463,20 +464,6 @@ fn bodies(connection: &Connection, sql: &str, values: Vec<Value>) -> Result<Vec<
 
 fn parse(body: &str) -> Result<Incident, StoreError> {
     serde_json::from_str(body).map_err(|error| StoreError::json("read an incident", error))
-}
-
-/// Returns bytes as lowercase hexadecimal digits.
-pub(super) fn hexadecimal(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // Writing to a string cannot fail.
-            if write!(text, "{byte:02x}").is_err() {
-                unreachable!("a string takes any text");
-            }
-            text
-        })
 }
 
 impl PageMark {

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::chain;
 use super::error::StoreError;
 use super::handle::Store;
-use super::incidents::hexadecimal;
+use crate::flow::hash::hexadecimal;
 use crate::flow::incident::{Incident, Transition};
 
 /// Something that is not as it should be.

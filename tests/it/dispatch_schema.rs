@@ -6,9 +6,10 @@
 
 use std::path::{Path, PathBuf};
 
-use emberwatch::flow::event::{Event, EventMaker, EventType, SourceStatus};
+use emberwatch::flow::event::{Event, EventType, SourceStatus};
 use emberwatch::flow::incident::{Actor, GridCell, IncidentId, RejectReason};
 use emberwatch::flow::source::{Duty, SourceId, SourceState};
+use emberwatch::stages::event_maker::EventMaker;
 use emberwatch::stages::incident::{Act, Action, GridAnswer, Ids, IncidentBook, IncidentConfig};
 use emberwatch::store::Change;
 use jiff::{SignedDuration, Timestamp};
@@ -271,7 +272,13 @@ struct PropertiesOfV1 {
     sla: Option<SlaOfV1>,
     evidence: Vec<Value>,
     model: Value,
-    links: Vec<Value>,
+    links: Vec<LinkOfV1>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+struct LinkOfV1 {
+    rel: String,
+    href: String,
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -312,6 +319,13 @@ fn a_consumer_of_the_first_day_reads_every_event_of_today() {
         let text = serde_json::to_string(&event).unwrap();
         let read: ConsumerOfV1 = serde_json::from_str(&text).unwrap();
         assert_eq!(read.data.properties.crs, "EPSG:4326");
+        // The links of the first day are the first, whatever was added behind them.
+        let links = &read.data.properties.links;
+        assert_eq!(
+            (links[0].rel.as_str(), links[1].rel.as_str()),
+            ("self", "history")
+        );
+        assert!(links[0].href.ends_with(&read.subject));
     }
 }
 

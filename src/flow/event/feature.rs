@@ -5,12 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::flow::detection::Class;
 use crate::flow::incident::{
-    ChecklistItem, Deadline, GridCell, Incident, IncidentId, Notice, RejectReason, ReturnReason, State,
-    Transition,
+    ChecklistItem, Deadline, GridCell, IncidentId, Notice, RejectReason, ReturnReason, State, Transition,
 };
 use crate::flow::pose::{HeightDatum, Wgs84};
 use crate::flow::position::{Bearing, Ellipse, Method, Position};
-use crate::flow::report::{Evidence, EvidenceKind, ModelTag};
+use crate::flow::report::{EvidenceKind, ModelTag};
 use crate::flow::source::{Liveness, Mount, SourceId};
 use crate::flow::time::CaptureTime;
 
@@ -103,7 +102,8 @@ pub struct EvidenceLink {
 /// A link with its meaning.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Link {
-    /// What it leads to: `self`, `history`.
+    /// What it leads to: `self`, `history`; where the point is known, it in a map for navigation: `amap`, `baidu` and
+    /// `tianditu`, each in the coordinates that it expects, and `geo` (RFC 5870).
     pub rel: String,
     /// Where.
     pub href: String,
@@ -208,94 +208,4 @@ pub struct IncidentFeature {
     pub geometry: Option<PointGeometry>,
     /// What is known.
     pub properties: IncidentProperties,
-}
-
-/// Makes the feature of an incident; `address` turns a path of the HTTP API into a link.
-pub(super) fn of_incident(
-    incident: &Incident,
-    transition: Option<&Transition>,
-    notice: Option<Notice>,
-    address: impl Fn(&str) -> String,
-) -> IncidentFeature {
-    let position = incident.position.as_ref();
-    IncidentFeature {
-        kind: FeatureType::Feature,
-        id: incident.id,
-        geometry: position.map(|position| position.point.into()),
-        properties: IncidentProperties {
-            incident: incident.id,
-            revision: incident.revision,
-            state: incident.state,
-            first_seen: incident.first_seen,
-            last_seen: incident.last_seen,
-            late: incident.late,
-            drill: incident.drill,
-            class: incident.class,
-            confidence: incident.confidence,
-            sources: incident
-                .views
-                .iter()
-                .map(|view| SourceView {
-                    id: view.source.clone(),
-                    mount: view.mount,
-                    liveness: view.liveness,
-                    class: view.class,
-                    confidence: view.score,
-                    bearing: view.bearing,
-                })
-                .collect(),
-            bearing: incident.bearing,
-            crs: WGS84.to_owned(),
-            height_m: position.map(|position| position.height.metres),
-            height_datum: position.map(|position| position.height.datum),
-            ce90_m: position.map(|position| position.ce90_m),
-            ellipse: position.map(|position| position.ellipse),
-            hypotheses: incident.hypotheses.clone(),
-            method: position.map_or(Method::BearingOnly, |position| position.method),
-            grid: incident.grid.clone(),
-            candidates: incident.candidates.clone(),
-            sla: incident.sla.as_ref().map(|sla| SlaStatus {
-                profile: sla.profile.clone(),
-                starts: sla.starts,
-                milestones: sla.milestones.clone(),
-            }),
-            checklist: incident.checklist.clone(),
-            evidence: incident
-                .evidence
-                .iter()
-                // Frames are kept for training: whoever puts a fire out has the snapshot.
-                .filter(|file| file.kind != EvidenceKind::Frame)
-                .map(|file| link_of(file, &address))
-                .collect(),
-            model: incident.model.clone(),
-            reject_reason: incident.reject_reason,
-            return_reason: incident.return_reason,
-            merged_into: incident.merged_into,
-            merged_from: incident.merged_from.clone(),
-            split_from: incident.split_from,
-            transition: transition.cloned(),
-            notice,
-            links: vec![
-                Link {
-                    rel: "self".to_owned(),
-                    href: address(&format!("/incidents/{}", incident.id)),
-                },
-                Link {
-                    rel: "history".to_owned(),
-                    href: address(&format!("/incidents/{}/history", incident.id)),
-                },
-            ],
-        },
-    }
-}
-
-fn link_of(file: &Evidence, address: impl Fn(&str) -> String) -> EvidenceLink {
-    EvidenceLink {
-        kind: file.kind,
-        sha256: file.sha256.clone(),
-        uri: address(&format!("/evidence/{}", file.name)),
-        captured_at: file.captured.at,
-        bytes: file.bytes,
-        name: file.name.clone(),
-    }
 }

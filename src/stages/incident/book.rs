@@ -21,11 +21,12 @@ use super::ids::Ids;
 use super::step::Step;
 use super::update::{Weight, best_of_each_source, is_late, is_sane, take_in, view_of};
 use crate::flow::detection::Class;
-use crate::flow::event::{EventMaker, EventType};
+use crate::flow::event::EventType;
 use crate::flow::incident::{Incident, IncidentId, Sla, State, TransitionKind, View};
 use crate::flow::report::TrackReport;
 use crate::flow::source::SourceId;
 use crate::flow::track::{Decision, TrackId};
+use crate::stages::event_maker::EventMaker;
 use crate::store::Change;
 
 /// Updates that only bring a better point wait this long after the last one, in seconds.

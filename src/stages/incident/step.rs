@@ -3,12 +3,13 @@
 use jiff::Timestamp;
 
 use super::ids::Ids;
-use crate::flow::event::{EventMaker, EventType};
+use crate::flow::event::EventType;
 use crate::flow::incident::{
     Actor, Incident, IncidentId, Notice, RejectReason, ReturnReason, State, Transition, TransitionKind,
 };
 use crate::flow::pose::Wgs84;
 use crate::flow::report::Evidence;
+use crate::stages::event_maker::EventMaker;
 use crate::store::Change;
 
 /// What belongs to a step besides the incident.

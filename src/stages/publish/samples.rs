@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use crate::flow::detection::{BBox, Class};
-use crate::flow::event::{Event, EventMaker, EventPayload, EventType, IncidentProperties, SourceStatus};
+use crate::flow::event::{Event, EventPayload, EventType, IncidentProperties, SourceStatus};
 use crate::flow::incident::{
     Actor, DeadlineProfile, GridCell, Incident, IncidentId, Milestone, MilestoneLimit, Sla, State,
     Transition, TransitionKind, View,
@@ -14,6 +14,7 @@ use crate::flow::position::{Bearing, Ellipse, Method, Position};
 use crate::flow::report::{Evidence, EvidenceKind, ModelTag};
 use crate::flow::source::{Duty, Liveness, Mount, SourceId, SourceState};
 use crate::flow::time::{CaptureClock, CaptureTime};
+use crate::stages::event_maker::EventMaker;
 
 /// Returns when the sample fire was confirmed.
 #[must_use]

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// Names that a template may use.
-pub const PLACES: [&str; 17] = [
+pub const PLACES: [&str; 18] = [
     "id",
     "revision",
     "kind",
@@ -23,6 +23,7 @@ pub const PLACES: [&str; 17] = [
     "time",
     "source",
     "link",
+    "navigation",
 ];
 
 /// A text with places.

@@ -92,14 +92,20 @@ fn incident_value(event: &Event, feature: &IncidentFeature, place: &str) -> Stri
             .first()
             .map(|view| view.id.to_string())
             .unwrap_or_default(),
-        "link" => told
-            .links
-            .iter()
-            .find(|link| link.rel == "self")
-            .map(|link| link.href.clone())
-            .unwrap_or_default(),
+        "link" => link(feature, "self"),
+        "navigation" => link(feature, "amap"),
         _ => String::new(),
     }
+}
+
+/// Returns where a link of this meaning leads; empty where there is none.
+fn link(feature: &IncidentFeature, rel: &str) -> String {
+    let links = &feature.properties.links;
+    links
+        .iter()
+        .find(|link| link.rel == rel)
+        .map(|link| link.href.clone())
+        .unwrap_or_default()
 }
 
 /// Returns where a fire is, in words: the grid cell, else coordinates, else the source that sees it.

@@ -4,12 +4,13 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use crate::flow::detection::Class;
-use crate::flow::event::{EventMaker, EventType};
+use crate::flow::event::EventType;
 use crate::flow::incident::{
     Actor, GridCell, Incident, IncidentId, RejectReason, Sla, State, Transition, TransitionKind,
 };
 use crate::flow::report::{Evidence, EvidenceKind, ModelTag};
 use crate::flow::time::{CaptureClock, CaptureTime};
+use crate::stages::event_maker::EventMaker;
 use crate::stages::incident::IncidentConfig;
 use crate::store::{Change, Store};
 

@@ -11,11 +11,15 @@ use std::time::Duration;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, Url};
 use serde::{Deserialize, Serialize};
+use sha1::{Digest as _, Sha1};
 use tokio::sync::Mutex;
 
 use crate::clock::Clock;
 use crate::config::secret::Secret;
+use crate::flow::event::Event;
+use crate::flow::hash::hexadecimal;
 use crate::stages::publish::address::{AddressPolicy, Network};
+use crate::stages::publish::evidence::EvidenceFiles;
 use crate::stages::publish::http;
 use crate::stages::publish::settings::{BuildError, Surroundings};
 use crate::stages::publish::sink::{BoxFuture, Delivery, Sink, SinkError};
@@ -27,6 +31,9 @@ pub use alert::Alert;
 
 /// How many incidents' earlier alerts are remembered for references.
 const REMEMBERED_INCIDENTS: usize = 20_000;
+
+/// Largest file of which a digest is given, in bytes: it is read for that.
+const LARGEST_DIGESTED: u64 = 64 * 1024 * 1024;
 
 /// How many earlier alerts one alert refers to.
 const REMEMBERED_ALERTS: usize = 50;
@@ -91,6 +98,7 @@ pub struct Cap {
     config: CapConfig,
     post: Option<(Client, Url, Option<HeaderValue>)>,
     clock: Arc<dyn Clock>,
+    evidence: Option<Arc<dyn EvidenceFiles>>,
     memory_path: PathBuf,
     memory: Mutex<Option<Memory>>,
 }
@@ -135,6 +143,7 @@ impl Cap {
             config: config.clone(),
             post,
             clock: Arc::clone(&surroundings.clock),
+            evidence: surroundings.evidence.clone(),
             memory_path: surroundings.data_folder.join(format!("cap-{name}.json")),
             memory: Mutex::new(None),
         })
@@ -152,10 +161,26 @@ impl Cap {
         let Some(alert) = Alert::new(&self.config, &event, &earlier) else {
             return Ok(());
         };
-        let xml = alert.to_xml();
+        let digests = self.digests(&event).await;
+        let xml = alert.to_xml(&digests);
         self.hand_over(&alert.identifier(), &xml).await?;
         memory.note(&delivery.subject, alert.reference());
         remember(&self.memory_path, memory).await
+    }
+
+    /// Returns the SHA-1 of each file that the event names and that is still there, by name. The standard asks for this
+    /// digest and no other; the alert's `evidence_sha256` is the one that proves something.
+    async fn digests(&self, event: &Event) -> BTreeMap<String, String> {
+        let mut digests = BTreeMap::new();
+        let (Some(files), Some(feature)) = (&self.evidence, event.incident()) else {
+            return digests;
+        };
+        for link in &feature.properties.evidence {
+            if let Some(bytes) = files.read(&link.name, LARGEST_DIGESTED).await {
+                digests.insert(link.name.clone(), hexadecimal(&Sha1::digest(&bytes)));
+            }
+        }
+        digests
     }
 
     async fn hand_over(&self, identifier: &str, xml: &str) -> Result<(), SinkError> {

@@ -233,17 +233,19 @@ fn entry(event: &Event, message: &MessageConfig) -> String {
         let written = write!(entry, " ({latitude:.5},{longitude:.5} ±{ce90_m:.0} m)");
         debug_assert!(written.is_ok());
     }
-    let link = wording::value(event, "link");
-    if link.starts_with("http") {
-        let word = match language {
-            Language::Zh => "查看",
-            Language::En => "open",
-        };
-        entry.push_str(" [");
-        entry.push_str(word);
-        entry.push_str("](");
-        entry.push_str(&link);
-        entry.push(')');
+    for (place, zh, en) in [("navigation", "导航", "navigate"), ("link", "查看", "open")] {
+        let link = wording::value(event, place);
+        if link.starts_with("http") {
+            let word = match language {
+                Language::Zh => zh,
+                Language::En => en,
+            };
+            entry.push_str(" [");
+            entry.push_str(word);
+            entry.push_str("](");
+            entry.push_str(&link);
+            entry.push(')');
+        }
     }
     let thumbnail = told
         .evidence

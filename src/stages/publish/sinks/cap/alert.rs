@@ -1,5 +1,7 @@
 //! One CAP 1.2 alert as XML.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event as XmlEvent};
@@ -59,22 +61,23 @@ impl<'a> Alert<'a> {
         }
     }
 
-    /// Returns the alert as XML, its elements in the order of the schema.
+    /// Returns the alert as XML, its elements in the order of the schema. `digests` are the SHA-1 of evidence files, by
+    /// name; a file without one has no `digest`.
     ///
     /// # Panics
     ///
     /// Never: writing into memory does not fail.
     #[must_use]
-    pub fn to_xml(&self) -> String {
+    pub fn to_xml(&self, digests: &BTreeMap<String, String>) -> String {
         let mut writer = Writer::new_with_indent(Vec::new(), b' ', 2);
         writer
             .write_event(XmlEvent::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))
-            .and_then(|()| self.write(&mut writer))
+            .and_then(|()| self.write(&mut writer, digests))
             .expect("writing XML into memory should not fail");
         String::from_utf8(writer.into_inner()).expect("XML made of text should be text")
     }
 
-    fn write(&self, writer: &mut Writer<Vec<u8>>) -> std::io::Result<()> {
+    fn write(&self, writer: &mut Writer<Vec<u8>>, digests: &BTreeMap<String, String>) -> std::io::Result<()> {
         let status = if self.feature.properties.drill {
             "Exercise"
         } else {
@@ -112,12 +115,16 @@ impl<'a> Alert<'a> {
                     text(writer, "references", &self.earlier.join(" "))?;
                 }
                 text(writer, "incidents", &self.feature.id.to_string())?;
-                self.write_info(writer)
+                self.write_info(writer, digests)
             })
             .map(drop)
     }
 
-    fn write_info(&self, writer: &mut Writer<Vec<u8>>) -> std::io::Result<()> {
+    fn write_info(
+        &self,
+        writer: &mut Writer<Vec<u8>>,
+        digests: &BTreeMap<String, String>,
+    ) -> std::io::Result<()> {
         let told = &self.feature.properties;
         let language = self.config.language;
         let weight = weight(told.state, told.confidence);
@@ -158,7 +165,11 @@ impl<'a> Alert<'a> {
                     )?;
                     text(writer, "mimeType", media_type(&link.name))?;
                     text(writer, "size", &link.bytes.to_string())?;
-                    text(writer, "uri", &link.uri)
+                    text(writer, "uri", &link.uri)?;
+                    match digests.get(&link.name) {
+                        Some(digest) => text(writer, "digest", digest),
+                        None => Ok(()),
+                    }
                 })?;
             }
             self.write_area(writer)
@@ -177,7 +188,7 @@ impl<'a> Alert<'a> {
         if let Some(ce90_m) = told.ce90_m {
             parameters.push(("ce90_m", format!("{ce90_m:.1}")));
         }
-        // The standard's own `digest` is SHA-1, which proves nothing any more.
+        // The standard's own `digest` of a resource is SHA-1, which proves nothing any more.
         let digests = told
             .evidence
             .iter()
@@ -293,7 +304,8 @@ mod tests {
     }
 
     fn xml(event: &Event, earlier: &[String]) -> String {
-        Alert::new(&config(), event, earlier).unwrap().to_xml()
+        let digests = BTreeMap::from([("thumbnail.jpg".to_owned(), "da39".to_owned())]);
+        Alert::new(&config(), event, earlier).unwrap().to_xml(&digests)
     }
 
     #[test]
@@ -315,6 +327,18 @@ mod tests {
         let cancelled = xml(&event, &earlier);
         assert!(cancelled.contains("<msgType>Cancel</msgType>"), "{cancelled}");
         assert!(cancelled.contains(&earlier[0]), "{cancelled}");
+    }
+
+    #[test]
+    fn a_file_that_could_be_read_has_the_digest_that_the_standard_asks_for() {
+        let xml = xml(&samples::confirmed(), &[]);
+        let of = |name: &str| {
+            let resource = xml
+                .split("<resource>")
+                .find(|part| part.contains(&format!("/{name}<")));
+            resource.unwrap().contains("<digest>da39</digest>")
+        };
+        assert!(of("thumbnail.jpg") && !of("snapshot.jpg"), "{xml}");
     }
 
     #[test]
