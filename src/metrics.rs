@@ -2,11 +2,15 @@
 
 #![cfg(feature = "video")]
 
+mod dispatch;
+
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
 use crate::flow::source::SourceState;
 use crate::pipeline::shared::Shared;
+
+pub use dispatch::render_dispatch;
 
 /// Writes a metric's head.
 fn head(text: &mut String, name: &str, kind: &str, help: &str) {

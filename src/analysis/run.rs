@@ -310,6 +310,8 @@ impl Analyst<'_> {
             track: TrackSettings::default(),
             verify: self.settings.verify,
             masks: self.settings.masks.clone(),
+            // A recording does not say at which preset it was made: only masks of every preset hold.
+            turning: None,
             privacy: self.settings.privacy.clone(),
             window,
             thinning: Arc::default(),

@@ -2,11 +2,17 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 
+use crate::clock::SystemClock;
+use crate::config::file::PipelineFile;
 use crate::config::load;
+use crate::config::secret::process_environment;
 use crate::models::catalogue::Catalogue;
+use crate::stages::publish::settings::Surroundings;
+use crate::stages::publish::tls::{ClientTls, TlsError};
 use crate::stages::sample::Rate;
 
 /// Checks a pipeline file and says what it means.
@@ -32,6 +38,42 @@ fn rate(rate: Rate) -> String {
         Rate::All => "every frame".to_owned(),
         Rate::PerSecond(rate) => format!("{rate}/s"),
     }
+}
+
+/// Makes every sink without sending anything, and looks at our own certificates; returns whether all is well.
+fn sinks(file: &PipelineFile) -> bool {
+    let mut is_sound = true;
+    let mut note = |at: &str, outcome: anyhow::Result<()>| {
+        if let Err(error) = outcome {
+            is_sound = false;
+            eprintln!("{at}: {error:#}");
+        }
+    };
+    let surroundings = Surroundings {
+        environment: &process_environment,
+        clock: Arc::new(SystemClock::new()),
+        evidence: None,
+        data_folder: file.service.data.clone(),
+    };
+    for (number, sink) in file.sink.iter().enumerate() {
+        println!("sink      {:<20} {}", sink.name, sink.to.kind());
+        let at = format!("sink[{number}] {:?}", sink.name);
+        note(&at, sink.build(&surroundings).map(drop).map_err(Into::into));
+        let tls = sink.to.tls().map_or(Ok(()), ClientTls::check);
+        // What cannot be read was told when the sink was made.
+        if let Err(error @ TlsError::OutOfTime { .. }) = tls {
+            note(&at, Err(error.into()));
+        }
+    }
+    if let Some(tls) = file.way_back.as_ref().and_then(|way_back| way_back.tls.as_ref()) {
+        note("way_back.tls", tls.build().map(drop).map_err(Into::into));
+        note("way_back.tls", tls.check().map_err(Into::into));
+    }
+    if let Some(tls) = &file.console.tls {
+        note("console.tls", tls.build().map(drop).map_err(Into::into));
+        note("console.tls", tls.check().map_err(Into::into));
+    }
+    is_sound
 }
 
 /// Runs the command.
@@ -74,9 +116,7 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         crate::config::plan::beside(path, &file.service.data).display()
     );
     println!("listens   {}", file.console.listen);
-    for sink in &file.sink {
-        println!("sink      {:<20} {}", sink.name, sink.to.kind());
-    }
+    is_sound &= sinks(&file);
     if let Some(way_back) = &file.way_back {
         println!("way back  {:<20} mqtt {}", way_back.name, way_back.host);
     }

@@ -1,18 +1,20 @@
 //! `emberwatch incidents`: lists incidents, moves them along their life cycle, and reports on a period.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use super::store::with_hint;
-use crate::clock::SystemClock;
+use crate::clock::{Clock, SystemClock};
 use crate::flow::incident::{Actor, Incident, IncidentId, RejectReason, State};
 use crate::flow::source::SourceId;
 use crate::stages::incident::{Act, Action, Ids, IncidentBook, IncidentDesk, NoGrid, kept_policy};
-use crate::store::{Area, IncidentFilter, Store};
+use crate::store::{Area, AuditEntry, IncidentFilter, Store};
 
 mod csv;
 
@@ -53,8 +55,20 @@ enum Command {
         #[arg(long)]
         reason: RejectReason,
     },
+    /// Hands it to a team, where no dispatch system does.
+    Dispatch {
+        #[command(flatten)]
+        one: One,
+        /// Which team; the grid cell's own if left out.
+        #[arg(long)]
+        team: Option<String>,
+    },
+    /// Says that the fire is out, where no dispatch system does.
+    Extinguish(One),
     /// Closes an incident that was put out.
     Close(One),
+    /// Says that it burns again, or was rejected or closed by mistake.
+    Reopen(One),
     /// Gives all that one incident has to another.
     Merge {
         #[command(flatten)]
@@ -71,8 +85,25 @@ enum Command {
         #[arg(long, required = true, value_delimiter = ',')]
         sources: Vec<String>,
     },
+    /// Begins or ends a drill: what is opened meanwhile is marked as part of it, also by a service that runs. Says whether
+    /// one is on where neither is asked for.
+    Drill {
+        /// What to do.
+        #[arg(value_enum)]
+        switch: Option<Switch>,
+        /// Who does it.
+        #[arg(long = "as", env = "USER", default_value = "operator", value_name = "NAME")]
+        name: String,
+    },
     /// Reports on a day, a week, a month or any period.
     Report(period::ReportArgs),
+}
+
+/// Whether a drill begins or ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
 }
 
 /// Which incidents to list.
@@ -121,9 +152,16 @@ pub fn run(args: IncidentsArgs) -> anyhow::Result<ExitCode> {
         Command::List(which) => return list(&store, which),
         Command::Show { id, json } => return show(&store, id, json),
         Command::Report(report) => return period::run(&store, &report),
+        Command::Drill { switch, name } => {
+            drop(store);
+            return drill(&args.data, switch, name);
+        }
         Command::Confirm(one) => (one, Action::Confirm),
         Command::Reject { one, reason } => (one, Action::Reject { reason }),
+        Command::Dispatch { one, team } => (one, Action::Dispatch { team }),
+        Command::Extinguish(one) => (one, Action::Extinguish),
         Command::Close(one) => (one, Action::Close),
+        Command::Reopen(one) => (one, Action::Reopen),
         Command::Merge { one, into } => (one, Action::Merge { into }),
         Command::Split { one, sources } => {
             let sources = sources.into_iter().map(SourceId::new).collect();
@@ -134,25 +172,66 @@ pub fn run(args: IncidentsArgs) -> anyhow::Result<ExitCode> {
     act(&args.data, one, action)
 }
 
-/// Acts through a desk of its own: a program that runs on the same folder sees the new revision and goes on from it.
-fn act(data: &std::path::Path, one: One, action: Action) -> anyhow::Result<ExitCode> {
+/// Opens a desk of its own: a program that runs on the same folder sees what it writes and goes on from it.
+fn open_desk(data: &Path) -> anyhow::Result<IncidentDesk> {
     let store = Store::open(data).map_err(with_hint)?;
     let book = IncidentBook::new(kept_policy(&store)?, Box::new(NoGrid), Ids::random())?;
-    let desk = IncidentDesk::open(book, store, Arc::new(SystemClock::new()))?;
-    let mut act = Act::new(one.id, Actor::person(one.name), action);
+    Ok(IncidentDesk::open(book, store, Arc::new(SystemClock::new()))?)
+}
+
+fn act(data: &Path, one: One, action: Action) -> anyhow::Result<ExitCode> {
+    let desk = open_desk(data)?;
+    let actor = Actor::person(one.name);
+    let mut act = Act::new(one.id, actor.clone(), action);
     act.note = one.note;
     act.expected_revision = one.revision;
-    let acted = desk.act(&act)?;
+    let outcome = desk.act(&act);
+    desk.store().audit(&AuditEntry {
+        at: SystemClock::new().wall(),
+        actor,
+        action: act.action.word().to_owned(),
+        subject: one.id.to_string(),
+        done: outcome.is_ok(),
+        detail: outcome.as_ref().err().map(ToString::to_string),
+    })?;
+    let acted = outcome?;
+    let zone = zone_of(desk.store())?;
     if acted.changed.is_empty() {
         println!("{}  {}  nothing changed", acted.incident.id, acted.incident.state);
     }
     for incident in &acted.changed {
-        println!("{}", line_of(incident));
+        println!("{}", line_of(incident, &zone));
     }
     Ok(ExitCode::SUCCESS)
 }
 
+fn drill(data: &Path, switch: Option<Switch>, name: String) -> anyhow::Result<ExitCode> {
+    let desk = open_desk(data)?;
+    if let Some(switch) = switch {
+        let is_on = switch == Switch::On;
+        desk.set_drill(is_on)?;
+        desk.store().audit(&AuditEntry {
+            at: SystemClock::new().wall(),
+            actor: Actor::person(name),
+            action: "drill".to_owned(),
+            subject: if is_on { "on" } else { "off" }.to_owned(),
+            done: true,
+            detail: None,
+        })?;
+    }
+    println!(
+        "{}",
+        if desk.is_drill() {
+            "演练中 a drill is on: what is opened now is marked as part of it"
+        } else {
+            "未在演练 no drill is on"
+        }
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
 fn list(store: &Store, which: List) -> anyhow::Result<ExitCode> {
+    let zone = zone_of(store)?;
     let page = store.incidents(&IncidentFilter {
         states: which.state,
         area: Area {
@@ -167,7 +246,7 @@ fn list(store: &Store, which: List) -> anyhow::Result<ExitCode> {
         if which.json {
             println!("{}", serde_json::to_string(incident)?);
         } else {
-            println!("{}", line_of(incident));
+            println!("{}", line_of(incident, &zone));
         }
     }
     if page.next.is_some() && !which.json {
@@ -186,7 +265,9 @@ fn show(store: &Store, id: IncidentId, json: bool) -> anyhow::Result<ExitCode> {
         println!("{}", serde_json::to_string_pretty(&all)?);
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{}", line_of(&incident));
+    let zone = zone_of(store)?;
+    let local = |at: Timestamp| local(at, &zone);
+    println!("{}", line_of(&incident, &zone));
     if let Some(sla) = &incident.sla {
         for deadline in &sla.milestones {
             println!(
@@ -194,17 +275,21 @@ fn show(store: &Store, id: IncidentId, json: bool) -> anyhow::Result<ExitCode> {
                 sla.profile,
                 deadline.milestone.name(),
                 deadline.milestone.name_zh(),
-                deadline.due,
+                local(deadline.due),
                 deadline
                     .done
-                    .map_or("open".to_owned(), |done| format!("done {done}")),
+                    .map_or("open".to_owned(), |done| format!("done {}", local(done))),
             );
         }
     }
     for view in &incident.views {
         println!(
             "  seen by {} as {} ({:.2}), {} to {}",
-            view.source, view.class, view.score, view.first_seen.at, view.last_seen.at
+            view.source,
+            view.class,
+            view.score,
+            local(view.first_seen.at),
+            local(view.last_seen.at)
         );
     }
     for file in &incident.evidence {
@@ -215,7 +300,7 @@ fn show(store: &Store, id: IncidentId, json: bool) -> anyhow::Result<ExitCode> {
         println!(
             "  {:>4}  {}  {:?}  {}  by {}{}",
             transition.revision,
-            transition.at,
+            local(transition.at),
             transition.kind,
             transition.to,
             transition.actor.name,
@@ -225,7 +310,19 @@ fn show(store: &Store, id: IncidentId, json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn line_of(incident: &Incident) -> String {
+/// Returns the time zone of the installation.
+fn zone_of(store: &Store) -> anyhow::Result<TimeZone> {
+    kept_policy(store)?.zone().map_err(anyhow::Error::msg)
+}
+
+/// Returns a moment as people on duty read it, with its offset.
+fn local(at: Timestamp, zone: &TimeZone) -> String {
+    at.to_zoned_datetime(zone.clone())
+        .strftime("%Y-%m-%d %H:%M:%S %:z")
+        .to_string()
+}
+
+fn line_of(incident: &Incident, zone: &TimeZone) -> String {
     let place = incident.position.map_or_else(
         || "no position".to_owned(),
         |position| {
@@ -249,7 +346,7 @@ fn line_of(incident: &Incident) -> String {
         incident.state.name(),
         incident.state.name_zh(),
         incident.class.name(),
-        incident.first_seen.at,
+        local(incident.first_seen.at, zone),
         if incident.late { "  late 迟报" } else { "" },
         if incident.drill { "  drill 演练" } else { "" },
     )

@@ -7,7 +7,8 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::store::with_hint;
 use crate::clock::{Clock, SystemClock};
-use crate::store::{DeliveryFilter, DeliveryState, Store};
+use crate::flow::incident::Actor;
+use crate::store::{AuditEntry, DeliveryFilter, DeliveryState, Store};
 
 /// Lists deliveries, has dead ones tried again, drops what nobody wants any more.
 #[derive(Debug, Args)]
@@ -35,10 +36,20 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Forgets a sink that the pipeline file no longer names, with all that waits for it. Until then events are kept for
+    /// it, as for a sink that comes back.
+    Retire {
+        /// The sink.
+        sink: String,
+        #[command(flatten)]
+        who: Who,
+    },
     /// Has dead events tried again.
     Retry {
         #[command(flatten)]
         which: Which,
+        #[command(flatten)]
+        who: Who,
         /// All of them, where nothing else says which.
         #[arg(long)]
         all: bool,
@@ -47,6 +58,8 @@ enum Command {
     Drop {
         #[command(flatten)]
         which: Which,
+        #[command(flatten)]
+        who: Who,
         /// Drops waiting events; dead ones if left out.
         #[arg(long)]
         pending: bool,
@@ -70,6 +83,28 @@ struct Which {
     seq: Option<i64>,
 }
 
+/// Who asks; stands in the audit.
+#[derive(Debug, Args)]
+struct Who {
+    /// Who does it.
+    #[arg(long = "as", env = "USER", default_value = "operator", value_name = "NAME")]
+    name: String,
+}
+
+impl Who {
+    fn audit(self, store: &Store, action: &str, subject: String, count: u64) -> anyhow::Result<()> {
+        store.audit(&AuditEntry {
+            at: SystemClock::new().wall(),
+            actor: Actor::person(self.name),
+            action: action.to_owned(),
+            subject,
+            done: true,
+            detail: Some(format!("{count} events")),
+        })?;
+        Ok(())
+    }
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum StateWord {
     Pending,
@@ -87,6 +122,20 @@ impl From<StateWord> for DeliveryState {
             StateWord::Dead => Self::Dead,
             StateWord::Dropped => Self::Dropped,
             StateWord::Filtered => Self::Filtered,
+        }
+    }
+}
+
+impl std::fmt::Display for Which {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let seq = self.seq.map(|seq| seq.to_string());
+        let said: Vec<&str> = [self.sink.as_deref(), self.subject.as_deref(), seq.as_deref()]
+            .into_iter()
+            .flatten()
+            .collect();
+        match said.as_slice() {
+            [] => formatter.write_str("all"),
+            said => formatter.write_str(&said.join(" ")),
         }
     }
 }
@@ -117,14 +166,30 @@ pub fn run(args: OutboxArgs) -> anyhow::Result<ExitCode> {
             limit,
             json,
         } => list(&read_only, &which.filter(state.map(Into::into), limit), json),
-        Command::Retry { which, all } => {
+        Command::Retire { sink, who } => {
+            drop(read_only);
+            let store = Store::open(&args.data).map_err(with_hint)?;
+            let count = store.retire_sink(&sink).map_err(with_hint)?;
+            println!("{sink} is forgotten, {count} events that waited for it are not sent");
+            who.audit(&store, "retire_sink", sink, count)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Retry { which, who, all } => {
             refuse_everything(&which, all)?;
             drop(read_only);
-            let count = Store::open(&args.data)?.retry(&which.filter(None, 0))?;
+            let store = Store::open(&args.data).map_err(with_hint)?;
+            let subject = which.to_string();
+            let count = store.retry(&which.filter(None, 0))?;
+            who.audit(&store, "retry_events", subject, count)?;
             println!("{count} dead events are tried again");
             Ok(ExitCode::SUCCESS)
         }
-        Command::Drop { which, pending, all } => {
+        Command::Drop {
+            which,
+            who,
+            pending,
+            all,
+        } => {
             refuse_everything(&which, all)?;
             drop(read_only);
             let state = if pending {
@@ -133,7 +198,10 @@ pub fn run(args: OutboxArgs) -> anyhow::Result<ExitCode> {
                 DeliveryState::Dead
             };
             let now = SystemClock::new().wall();
-            let count = Store::open(&args.data)?.drop_deliveries(&which.filter(Some(state), 0), now)?;
+            let store = Store::open(&args.data).map_err(with_hint)?;
+            let subject = which.to_string();
+            let count = store.drop_deliveries(&which.filter(Some(state), 0), now)?;
+            who.audit(&store, "drop_events", subject, count)?;
             println!("{count} {} events were dropped", state.name());
             Ok(ExitCode::SUCCESS)
         }

@@ -127,8 +127,8 @@ impl Running {
         let shared = service.shared();
         let hooks = Hooks {
             metrics: {
-                let shared = shared.clone();
-                Arc::new(move || metrics::render(&shared))
+                let (shared, desk, reports) = (shared.clone(), desk.clone(), publisher.reporter());
+                Arc::new(move || metrics::render(&shared) + &metrics::render_dispatch(&desk, &reports()))
             },
             ready: {
                 let shared = shared.clone();
@@ -326,6 +326,7 @@ fn live_plan(
             track: TrackSettings::default(),
             verify,
             masks: source.masks(),
+            turning: placed.feed.as_ref().and_then(|feed| feed.camera()),
             privacy: source.privacy(),
             window: None,
             // The service puts its own in this place.

@@ -250,6 +250,10 @@ pub struct MaskSection {
     /// Whether it is ignored, known to burn, or private.
     #[serde(default)]
     pub kind: MaskWord,
+    /// The preset of a camera that turns (`ptz`) at which it holds, by its name there; at every one where it is left
+    /// out. A private part is blanked at every preset.
+    #[serde(default)]
+    pub preset: Option<String>,
     /// Corners in shares of the picture's width and height, at least three.
     #[schemars(length(min = 3))]
     pub corners: Vec<[f32; 2]>,

@@ -104,7 +104,34 @@ pub(super) fn find_problems(file: &PipelineFile, path: &Path, problems: &mut Vec
                     "write shares of width and height from 0 to 1",
                 ));
             }
+            check_preset(&at(&format!("mask[{number}].preset")), source, mask, problems);
         }
+    }
+}
+
+/// Looks whether the preset at which a mask holds is one of the camera's.
+fn check_preset(at: &str, source: &SourceSection, mask: &MaskSection, problems: &mut Vec<Problem>) {
+    let Some(preset) = &mask.preset else { return };
+    if mask.kind == MaskWord::Privacy {
+        problems.push(Problem::new(
+            at,
+            "a private part of one preset would be seen while the camera turns there",
+            "leave preset out: it is blanked at every one",
+        ));
+        return;
+    }
+    let known: Vec<&str> = source
+        .ptz
+        .iter()
+        .flat_map(|ptz| &ptz.preset)
+        .map(|preset| preset.name.as_str())
+        .collect();
+    if !known.contains(&preset.as_str()) {
+        problems.push(Problem::new(
+            at,
+            format!("there is no preset {preset:?}, expected one of {known:?}"),
+            "survey it under ptz.preset, or leave preset out",
+        ));
     }
 }
 
@@ -308,6 +335,7 @@ impl MaskSection {
         Some(Mask {
             name: self.name.clone(),
             kind,
+            preset: self.preset.clone(),
             corners: self.corners.iter().map(|[x, y]| (*x, *y)).collect(),
         })
     }

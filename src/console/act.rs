@@ -105,16 +105,6 @@ fn invalid(detail: impl Into<String>) -> Problem {
     )
 }
 
-/// Returns the word that names an action in the audit.
-pub(crate) fn word(action: &Action) -> String {
-    let value = serde_json::to_value(action).unwrap_or_default();
-    value
-        .get("action")
-        .and_then(Value::as_str)
-        .unwrap_or("act")
-        .to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -127,7 +117,7 @@ mod tests {
             "place":{"lat":35.1,"lon":113.2},"evidence":["ab"]}"#;
         let request = ActRequest::parse(body.as_bytes()).unwrap();
         assert_eq!(request.note.as_deref(), Some("白汽"));
-        assert_eq!(word(&request.action), "reject");
+        assert_eq!(request.action.word(), "reject");
     }
 
     #[test]

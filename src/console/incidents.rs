@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::access::Caller;
-use super::act::{ActRequest, word};
+use super::act::ActRequest;
 use super::precondition::{KeyAtWork, etag, fingerprint, idempotency_key, parse_if_match};
 use super::problem::Problem;
 use super::server::Shared;
@@ -241,7 +241,7 @@ pub(super) async fn perform(
     body: &[u8],
 ) -> Result<ActAnswer, Problem> {
     let request = ActRequest::parse(body)?;
-    let action = word(&request.action);
+    let action = request.action.word().to_owned();
     let checked = check(shared, caller, id, &request.action).await;
     let outcome = if let Err(problem) = checked {
         Err(problem)

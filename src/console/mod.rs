@@ -13,6 +13,8 @@ mod access;
 
 mod act;
 
+mod drill;
+
 mod evidence;
 
 mod guard;

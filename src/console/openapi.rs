@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi as _;
 
 use super::act::ActRequest;
+use super::drill::Drill;
 use super::incidents::{ActAnswer, IncidentList};
 use super::problem::Problem;
 use crate::flow::event::{Event, EventType};
@@ -35,6 +36,8 @@ struct Sinks(#[expect(dead_code, reason = "only its schema is used")] Vec<SinkSt
         super::incidents::history,
         super::incidents::act,
         super::evidence::file,
+        super::drill::get,
+        super::drill::put,
         super::stream::events,
         super::health::sources,
         super::health::sinks,
@@ -54,6 +57,7 @@ pub fn openapi() -> Value {
         .into_generator();
     add::<ActAnswer>(&mut generator);
     add::<ActRequest>(&mut generator);
+    add::<Drill>(&mut generator);
     add::<History>(&mut generator);
     add::<Incident>(&mut generator);
     add::<IncidentList>(&mut generator);

@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use super::access::{Caller, TokenConfig, Tokens};
 use super::guard::Guard;
 use super::problem::Problem;
-use super::{evidence, health, incidents, openapi, page, stream};
+use super::{drill, evidence, health, incidents, openapi, page, stream};
 use crate::clock::Clock;
 use crate::stages::incident::IncidentDesk;
 use crate::stages::publish::tls::{ServerTls, TlsError};
@@ -264,10 +264,12 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/incidents/{id}/history", get(incidents::history))
         .route("/incidents/{id}/acts", post(incidents::act))
         .route("/evidence/{name}", get(evidence::file))
+        .route("/drill", get(drill::get).put(drill::put))
         .route("/events", get(stream::events))
         .route("/sources", get(health::sources))
         .route("/sinks", get(health::sinks))
-        .layer(middleware::from_fn_with_state(Arc::clone(&shared), admit));
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), admit))
+        .layer(middleware::from_fn(explain));
     Router::new()
         .nest("/api/v1", behind_token)
         .route("/openapi.json", get(openapi::serve))
@@ -276,14 +278,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/metrics", get(health::metrics))
         .route("/", get(page::index))
         .fallback(async || Problem::not_found("path"))
-        .method_not_allowed_fallback(async || {
-            let status = axum::http::StatusCode::METHOD_NOT_ALLOWED;
-            Problem::new(
-                status,
-                "method-not-allowed",
-                "this path does not take this method",
-            )
-        })
+        .method_not_allowed_fallback(async || method_not_allowed())
         .layer(DefaultBodyLimit::max(LARGEST_BODY_BYTES))
         .layer(middleware::from_fn(harden))
         .with_state(shared)
@@ -327,6 +322,41 @@ async fn admit(
     }
     request.extensions_mut().insert::<Caller>(caller);
     next.run(request).await
+}
+
+/// Turns what the library refuses by itself (a body that is too large, a path that is no text) into a problem document.
+async fn explain(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let status = response.status();
+    let is_ours = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|media| media == "application/problem+json");
+    if is_ours || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    match status {
+        axum::http::StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
+            status,
+            "too-large",
+            format!("the body is larger than {LARGEST_BODY_BYTES} bytes"),
+        ),
+        axum::http::StatusCode::METHOD_NOT_ALLOWED => method_not_allowed(),
+        axum::http::StatusCode::RANGE_NOT_SATISFIABLE => {
+            // The size of the file stands in a header of this answer.
+            return response;
+        }
+        _ => Problem::new(status, "bad-request", "the request was not understood"),
+    }
+    .into_response()
+}
+
+fn method_not_allowed() -> Problem {
+    Problem::new(
+        axum::http::StatusCode::METHOD_NOT_ALLOWED,
+        "method-not-allowed",
+        "this path does not take this method",
+    )
 }
 
 fn is_local_name(headers: &HeaderMap) -> bool {

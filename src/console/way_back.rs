@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 
 use super::access::{Caller, Role};
-use super::act::{ActRequest, word};
+use super::act::ActRequest;
 use super::problem::Problem;
 use crate::clock::Clock;
 use crate::config::secret::{Environment, Secret};
@@ -225,7 +225,7 @@ impl Worker {
             .and_then(|id| id.parse::<IncidentId>().ok())
             .ok_or_else(|| Problem::bad_request("the topic must end in the incident's id"))?;
         let request = ActRequest::parse(payload)?;
-        let action = word(&request.action);
+        let action = request.action.word().to_owned();
         let outcome = self.act(id, request);
         let entry = AuditEntry {
             at: self.clock.wall(),

@@ -136,6 +136,15 @@ impl Feed {
         }
     }
 
+    /// Returns the camera, where it is one that turns on a mast.
+    #[must_use]
+    pub fn camera(&self) -> Option<Arc<PresetCamera>> {
+        match &self.poses {
+            Poses::Timeline(_) => None,
+            Poses::Ptz(camera) => Some(Arc::clone(camera)),
+        }
+    }
+
     /// Returns whether it needs a thread of its own.
     #[must_use]
     pub const fn is_received(&self) -> bool {

@@ -23,6 +23,7 @@ use crate::stages::verify::Verifier;
 use crate::stages::verify::mask::Mask;
 use crate::stages::verify::rules::VerifySettings;
 use crate::telemetry::clock_offset::ClockOffset;
+use crate::telemetry::fixed::PresetCamera;
 
 use super::admission::Thinning;
 use super::exit::Exit;
@@ -51,6 +52,8 @@ pub struct SourcePlan {
     pub verify: VerifySettings,
     /// Where nothing is reported.
     pub masks: Vec<Mask>,
+    /// Says at which preset the camera stands, where it turns.
+    pub turning: Option<Arc<PresetCamera>>,
     /// Which parts of the picture nobody may see: no stage after the sampler does.
     pub privacy: Vec<Blank>,
     /// Which part of a recording is wanted; none is all of it.
@@ -229,7 +232,7 @@ pub fn start(
         board.show(stats);
     }
 
-    let verifier = Verifier::new(plan.verify, plan.mount, plan.masks.clone());
+    let verifier = Verifier::new(plan.verify, plan.mount, plan.masks.clone()).turned_by(plan.turning.clone());
     let (inferred, ages, age_clock) = (
         Arc::clone(&gauges.inferred),
         Arc::clone(&gauges.ages),

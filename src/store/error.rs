@@ -144,7 +144,10 @@ impl StoreError {
             }
             ErrorKind::Conflict => "read the incident again and repeat the change if it still makes sense",
             ErrorKind::NotFound => "check the name or id",
-            ErrorKind::Io => "look at the disk and at the system's log",
+            ErrorKind::Io => {
+                "look at the disk and at the system's log: a fault may have turned it read-only; what could not be written \
+                 is kept in memory until it can be"
+            }
             ErrorKind::Invalid => "correct the request",
             ErrorKind::Internal => "report this with the log: it is a fault of emberwatch",
         }

@@ -158,6 +158,10 @@ CREATE TABLE settings (
 
 /// Brings the database to this program's version, each step in its own transaction.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    migrate_by(connection, &MIGRATIONS)
+}
+
+fn migrate_by(connection: &mut Connection, migrations: &[&str]) -> Result<(), StoreError> {
     let failed = |error| StoreError::sqlite("bring the database to this version", error);
     let application: i32 = connection
         .pragma_query_value(None, "application_id", |row| row.get(0))
@@ -169,8 +173,8 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
             format!("the database belongs to another program (application id {application:#x})"),
         ));
     }
-    check_version(version)?;
-    for (index, script) in MIGRATIONS.iter().enumerate().skip(version) {
+    check_version_by(version, migrations)?;
+    for (index, script) in migrations.iter().enumerate().skip(version) {
         let transaction = connection
             .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
             .map_err(failed)?;
@@ -204,14 +208,72 @@ pub(super) fn version(connection: &Connection) -> Result<usize, StoreError> {
 
 /// Refuses a database that a newer program made.
 pub(super) fn check_version(version: usize) -> Result<(), StoreError> {
-    if version > MIGRATIONS.len() {
+    check_version_by(version, &MIGRATIONS)
+}
+
+fn check_version_by(version: usize, migrations: &[&str]) -> Result<(), StoreError> {
+    if version > migrations.len() {
         return Err(StoreError::new(
             ErrorKind::NewerVersion,
             format!(
                 "the database has version {version}, this program knows versions up to {}",
-                MIGRATIONS.len()
+                migrations.len()
             ),
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: &str = "ALTER TABLE incidents ADD COLUMN wind REAL; UPDATE incidents SET wind = 3.5;";
+    const BROKEN: &str = "CREATE TABLE half (a TEXT); INSERT INTO nowhere VALUES (1);";
+
+    fn with_one_incident() -> Connection {
+        let mut connection = Connection::open_in_memory().expect("memory is there");
+        migrate_by(&mut connection, &[FIRST]).expect("an empty database takes the first step");
+        connection
+            .execute(
+                "INSERT INTO incidents (id, revision, state, class, opened_at, changed_at, first_seen, last_seen, late,
+                     drill, reopened, legal_hold, sources, body)
+                 VALUES ('a', 1, 'suspected', 'smoke', 0, 0, 0, 0, 0, 0, 0, 0, 'tower-1', '{}')",
+                [],
+            )
+            .expect("it fits");
+        connection
+    }
+
+    #[test]
+    fn an_older_database_is_brought_up_with_all_that_is_in_it() {
+        let mut connection = with_one_incident();
+        for _ in 0..2 {
+            migrate_by(&mut connection, &[FIRST, SECOND]).expect("the second step fits, and once only");
+            assert_eq!(version(&connection).expect("it is written"), 2);
+            let found: (String, f64) = connection
+                .query_row("SELECT id, wind FROM incidents", [], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })
+                .expect("the incident is still there");
+            assert_eq!(found, ("a".to_owned(), 3.5));
+        }
+        let newer = migrate_by(&mut connection, &[FIRST]).expect_err("an older program leaves it alone");
+        assert_eq!(newer.kind(), ErrorKind::NewerVersion);
+    }
+
+    #[test]
+    fn a_step_that_fails_leaves_the_version_before_it_whole() {
+        let mut connection = with_one_incident();
+        migrate_by(&mut connection, &[FIRST, BROKEN, SECOND]).expect_err("the second step is broken");
+        assert_eq!(version(&connection).expect("it is written"), 1);
+        let tables: u32 = connection
+            .query_row(
+                "SELECT count(*) FROM sqlite_schema WHERE name = 'half'",
+                [],
+                |row| row.get(0),
+            )
+            .expect("it can be read");
+        assert_eq!(tables, 0, "half a step is no step");
+    }
 }

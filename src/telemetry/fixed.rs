@@ -60,6 +60,9 @@ impl PoseProvider for FixedCamera {
     }
 }
 
+/// A camera that looks this close to a preset's direction stands at it, in degrees.
+const AT_PRESET_DEG: f64 = 0.5;
+
 /// One direction that a camera returns to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -104,6 +107,19 @@ impl PresetCamera {
     /// Says where the camera looks now and what it sees there; `None` while that is unknown.
     pub fn set_direction(&self, direction: Option<(Attitude, Optics)>) {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = direction;
+    }
+
+    /// Returns the name of the preset at which the camera stands; none while it moves or looks elsewhere.
+    #[must_use]
+    pub fn preset(&self) -> Option<&str> {
+        let current = *self.current.read().unwrap_or_else(PoisonError::into_inner);
+        let (here, _) = current?;
+        let is_at = |preset: &&Preset| {
+            let turn = (preset.attitude.yaw_deg - here.yaw_deg).rem_euclid(360.0);
+            turn.min(360.0 - turn) <= AT_PRESET_DEG
+                && (preset.attitude.pitch_deg - here.pitch_deg).abs() <= AT_PRESET_DEG
+        };
+        self.presets.iter().find(is_at).map(|preset| preset.name.as_str())
     }
 
     /// Returns the names of the presets that were surveyed.
@@ -171,6 +187,12 @@ mod tests {
         assert_eq!(camera.pose_at(MediaTime::ZERO), Err(PoseRefusal::NoPreset));
         assert!(camera.set_current(Some("north")));
         assert!(camera.pose_at(MediaTime::ZERO).is_ok());
+        assert_eq!(camera.preset(), Some("north"));
+        // A camera that tells degrees stands at a preset within half of one, also across north.
+        camera.set_direction(Some((Attitude::new(359.7, -3.2, 0.0), Optics::default())));
+        assert_eq!(camera.preset(), Some("north"));
+        camera.set_direction(Some((Attitude::new(358.0, -3.0, 0.0), Optics::default())));
+        assert_eq!(camera.preset(), None);
         assert!(!camera.set_current(Some("unknown")));
         assert_eq!(camera.pose_at(MediaTime::ZERO), Err(PoseRefusal::NoPreset));
     }

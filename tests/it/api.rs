@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use emberwatch::clock::{Clock, SystemClock};
 use emberwatch::console::{Console, ConsoleConfig, Hooks, WayBack, WayBackConfig, hash_token, start};
-use emberwatch::flow::incident::{Incident, IncidentId, State};
+use emberwatch::flow::incident::{Incident, IncidentId, RejectReason, State};
 use emberwatch::flow::report::{Evidence, EvidenceKind};
+use emberwatch::flow::source::SourceId;
 use emberwatch::stages::incident::{Ids, IncidentBook, IncidentConfig, IncidentDesk, NoGrid};
 use emberwatch::stages::publish::samples;
 use emberwatch::stages::publish::tls::{ServerTls, install_provider};
@@ -164,6 +165,9 @@ fn stored(number: u128) -> Incident {
     incident.revision = 1;
     incident.state = State::Suspected;
     let thumbnail = incident.evidence.pop().unwrap();
+    let mut second = incident.views[0].clone();
+    second.source = SourceId::new("drone-1");
+    incident.views.push(second);
     incident.evidence = vec![Evidence {
         kind: EvidenceKind::Thumbnail,
         name: format!("{number}-thumbnail.jpg"),
@@ -290,6 +294,44 @@ async fn incidents_are_merged_by_hand() {
         .act(2, OPERATOR, &json!({ "action": "split", "sources": ["tower-1"] }))
         .await;
     assert!(status.is_client_error());
+    // The taker is seen by tower-1 twice now; what another source saw can be taken out again.
+    let (status, problem) = house
+        .act(1, OPERATOR, &json!({ "action": "split", "sources": ["tower-9"] }))
+        .await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
+    let (status, done) = house
+        .act(3, OPERATOR, &json!({ "action": "split", "sources": ["drone-1"] }))
+        .await;
+    assert_eq!(status, StatusCode::OK, "{done}");
+    let made = &done["changed"][1];
+    assert_eq!(made["split_from"], json!(id(3)));
+    let (_, history) = house
+        .get(
+            &format!("/api/v1/incidents/{}/history", made["id"].as_str().unwrap()),
+            OPERATOR,
+        )
+        .await;
+    assert_eq!(history[0]["kind"], "split");
+    assert_eq!(history[0]["others"], json!([id(3)]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drill_is_switched_by_the_operator_of_the_whole_area_and_written_down() {
+    let house = House::open("");
+    let put = async |token: &str, body: &'static str| {
+        answer(house.request(Method::PUT, "/api/v1/drill", token).body(body)).await
+    };
+    assert_eq!(house.get("/api/v1/drill", VIEWER).await.1, json!({ "on": false }));
+    assert_eq!(put(DISPATCH, r#"{"on":true}"#).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(put(OPERATOR, r#"{"on":1}"#).await.0, StatusCode::BAD_REQUEST);
+    assert!(!house.desk.is_drill());
+    assert_eq!(put(OPERATOR, r#"{"on":true}"#).await.1, json!({ "on": true }));
+    assert!(house.desk.is_drill());
+    let drills = house.audited().into_iter().filter(|line| line.1 == "drill");
+    assert_eq!(
+        drills.map(|line| line.2).collect::<Vec<_>>(),
+        [false, false, true]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -401,10 +443,16 @@ async fn bad_requests_get_clear_answers() {
     let large = house
         .request(Method::POST, &path, OPERATOR)
         .body("x".repeat(100_000));
+    let (status, problem) = answer(large).await;
     assert_eq!(
-        large.send().await.unwrap().status(),
-        StatusCode::PAYLOAD_TOO_LARGE
+        (status, &problem["type"]),
+        (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            &json!("urn:emberwatch:problem:too-large")
+        )
     );
+    let no_text = house.get("/api/v1/incidents/%ff", OPERATOR).await;
+    assert_eq!(no_text.0, StatusCode::BAD_REQUEST);
     assert_eq!(house.revision(1), 1);
 }
 
@@ -495,6 +543,10 @@ async fn health_metrics_page_and_documents_are_served() {
     );
     let page = page.text().await.unwrap();
     assert!(page.contains("火点一张图"));
+    for reason in RejectReason::ALL {
+        let offered = format!("{}: \"{}\"", reason.name(), reason.name_zh());
+        assert!(page.contains(&offered), "the page does not offer {offered}");
+    }
     for outside in ["http://", "https://", "//cdn"] {
         let found = page.replace("http://www.w3.org/2000/svg", "");
         assert!(

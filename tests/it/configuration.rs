@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use emberwatch::config::load;
 
+use super::servers::Authority;
+
 fn shipped() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
@@ -88,4 +90,84 @@ fn mistakes_in_the_way_back_retention_and_masks_are_named_where_they_stand() {
         assert!(problems.contains(word), "{word}: {problems}");
     }
     assert!(!problems.contains("hunter2"), "{problems}");
+}
+
+#[test]
+fn a_mask_of_a_preset_names_one_that_the_camera_has_and_is_not_private() {
+    let camera = "[source.ptz]\nservice = 'http://127.0.0.1/onvif/ptz_service'\nprofile = 'p'\n\
+        mast = { lat = 35.19, lon = 113.25, height = { metres = 40, datum = 'ground' } }\n\
+        [[source.ptz.preset]]\nname = 'north'\nattitude = { yaw_deg = 0, pitch_deg = -3, roll_deg = 0 }\n";
+    let mask = |preset: &str, kind: &str| {
+        format!(
+            "[[source.mask]]\nname = 'kiln'\nkind = '{kind}'\npreset = '{preset}'\ncorners = [[0, 0], [0.5, 0], [0, 0.5]]\n"
+        )
+    };
+    let parse = |text: &str| load::parse(Path::new("pipeline.toml"), &with(text));
+    let file = parse(&(camera.to_owned() + &mask("north", "known_source"))).unwrap();
+    let masks = file.source[0].masks();
+    assert!(masks[0].holds_at(Some("north")) && !masks[0].holds_at(Some("east")) && !masks[0].holds_at(None));
+    for (text, said) in [
+        (
+            camera.to_owned() + &mask("nrth", "ignore"),
+            "expected one of [\"north\"]",
+        ),
+        (mask("north", "ignore"), "there is no preset"),
+        (
+            camera.to_owned() + &mask("north", "privacy"),
+            "blanked at every one",
+        ),
+    ] {
+        let problems = parse(&text).unwrap_err().to_string();
+        assert!(
+            problems.contains("mask[0].preset") && problems.contains(said),
+            "{problems}"
+        );
+    }
+}
+
+#[test]
+fn a_check_names_every_sink_that_could_not_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let ca = authority.write(folder.path());
+    let (old, old_key) = authority.issue(folder.path(), "old", true);
+    let (new, new_key) = authority.issue(folder.path(), "new", false);
+    let mqtt = |name: &str, certificate: &str, key: &str| {
+        format!(
+            "[[sink]]\nname = '{name}'\nto = {{ kind = 'mqtt', host = 'broker.example', tls = {{ ca = '{ca}', \
+             certificate = '{certificate}', key = '{key}' }} }}\n"
+        )
+    };
+    let hook = "[[sink]]\nname = 'hook'\nto = { kind = 'webhook', url = 'https://dispatch.example/', \
+                secrets = ['${EMBERWATCH_NOT_SET_ANYWHERE}'] }\n";
+    let house = "[[sink]]\nname = 'house'\nto = { kind = 'gb28181', url = 'http://127.0.0.1/', \
+                 device_id = '64010000001340000001' }\n";
+    let check = |text: &str| {
+        let path = folder.path().join("pipeline.toml");
+        std::fs::write(&path, with(text)).unwrap();
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_emberwatch"))
+            .arg("check")
+            .arg(&path)
+            .output()
+            .unwrap();
+        (
+            output.status.code().unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let text = mqtt("sound", &new, &new_key) + &mqtt("stale", &old, &old_key) + hook + house;
+    let (code, said) = check(&text);
+    assert_eq!(code, 1, "{said}");
+    for word in [
+        "sink[1] \"stale\": certificate has expired",
+        "EMBERWATCH_NOT_SET_ANYWHERE",
+        "sink[3] \"house\"",
+        "allow_networks",
+    ] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    assert!(!said.contains("sink[0]"), "{said}");
+    let (code, said) = check("[[sink]]\nname = 'bird'\nto = { kind = 'pigeon' }\n");
+    assert_eq!(code, 1);
+    assert!(said.contains("pigeon") && said.contains("webhook"), "{said}");
 }

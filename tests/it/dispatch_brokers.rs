@@ -220,7 +220,12 @@ async fn mqtt_over_mutual_tls_is_let_in_by_its_certificate() {
     let unknown = format!("tls = {{ ca = '{ca}' }}\nclient_id = 'unknown'");
     let mut stranger = mqtt(broker.port, &unknown);
     stranger.name = "stranger".to_owned();
-    let publisher = rig.publish(&[mqtt(broker.port, &known), stranger]);
+    let (old, old_key) = authority.issue(rig.folder(), "old", true);
+    let expired =
+        format!("tls = {{ ca = '{ca}', certificate = '{old}', key = '{old_key}' }}\nclient_id = 'old'");
+    let mut expired = mqtt(broker.port, &expired);
+    expired.name = "expired".to_owned();
+    let publisher = rig.publish(&[mqtt(broker.port, &known), stranger, expired]);
     rig.change([1]);
     until("the known one delivered", async || {
         publisher.reports()[0].delivered == 1
@@ -228,6 +233,11 @@ async fn mqtt_over_mutual_tls_is_let_in_by_its_certificate() {
     .await;
     until("the stranger failed", async || publisher.reports()[1].failed > 0).await;
     assert_eq!(publisher.reports()[1].delivered, 0);
+    until("the one with an expired certificate failed", async || {
+        publisher.reports()[2].failed > 0
+    })
+    .await;
+    assert_eq!(publisher.reports()[2].delivered, 0);
     drop(publisher);
 }
 

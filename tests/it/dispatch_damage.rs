@@ -1,7 +1,8 @@
 //! A full disk, a folder that may not be written, a lock that does not go away and a damaged log, under the desk, the
 //! outbox and a webhook: detection goes on, the error says what to do, and nothing that was acknowledged is lost.
 //!
-//! The disk is a small tmpfs in a mount namespace of its own; where the machine allows none, the test says so.
+//! The full disk is a small tmpfs in a mount namespace of its own; the one that turns read-only is made by a library that
+//! is preloaded (see `turned_read_only.c`). Where the machine allows neither, the test says so.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -19,6 +20,7 @@ use super::dispatch_store::report;
 use super::servers::{Receiver, Reply, Request};
 
 const DISK: &str = "EMBERWATCH_DISK_ROOM";
+const FAULTY: &str = "EMBERWATCH_FAULTY_DISK_ROOM";
 
 /// Returns a place that is far from that of every other number.
 fn place(number: u64) -> (f64, f64) {
@@ -134,6 +136,108 @@ fn child_on_a_small_disk() {
         complaint.contains("read-only") || complaint.contains("written"),
         "{complaint}"
     );
+}
+
+/// Lives on a disk that turns read-only under open files, and is put right again.
+#[test]
+fn child_on_a_disk_that_turns_read_only() {
+    let Ok(room) = std::env::var(FAULTY) else {
+        println!("skipped: only runs as the child of the test of a disk that turns read-only");
+        return;
+    };
+    let room = Room::parse(&room);
+    let fault = std::env::var("EMBERWATCH_DISK_FAULT").unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let store = Store::open(Path::new(&room.data)).unwrap();
+    let publisher = room.publish_to_hook(&store, &clock);
+    let desk = open_desk(store.clone(), Arc::clone(&clock));
+    let acknowledged: Vec<IncidentId> = (0..5)
+        .map(|number| report_one(&desk, clock.as_ref(), number).unwrap())
+        .collect();
+    settle(&store);
+
+    std::fs::write(&fault, "").unwrap();
+    let refused = std::fs::write(Path::new(&room.data).join("evidence/new.jpg"), "").unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+    // Detection goes on, a person is told that nothing was done, and what is known can be read.
+    for number in 5..15 {
+        let error = report_one(&desk, clock.as_ref(), number).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+        assert!(error.hint().contains("read-only"), "{}", error.hint());
+    }
+    assert_eq!(desk.backlog(), (10, 0));
+    let act = Act::new(acknowledged[0], Actor::person("李"), Action::Confirm);
+    assert_eq!(desk.act(&act).unwrap_err().status(), 503);
+    for id in &acknowledged {
+        assert_eq!(store.incident(*id).unwrap().unwrap().revision, 1);
+    }
+    let error = desk.tick().unwrap_err();
+    say(&format!("turned read-only: {error}; {}", error.hint()));
+
+    std::fs::remove_file(&fault).unwrap();
+    desk.tick().unwrap();
+    assert_eq!(desk.backlog(), (0, 0));
+    assert_eq!(desk.act(&act).unwrap().incident.revision, 2);
+    settle(&store);
+    assert!(publisher.stop(Duration::from_secs(5)));
+    assert_eq!(store.events_after(0, 1_000).unwrap().len(), 5 + 10 + 1);
+    assert_eq!(store.verify(false).unwrap().findings, []);
+    drop((desk, store));
+    let again = Store::open(Path::new(&room.data)).unwrap();
+    assert_eq!(again.verify(false).unwrap().incidents, 15);
+}
+
+/// Builds the library that makes a disk behave as one that has turned read-only; says what is skipped where it cannot be.
+pub(crate) fn read_only_disk(folder: &Path) -> Option<std::path::PathBuf> {
+    let library = folder.join("turned_read_only.so");
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-o"])
+        .arg(&library)
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/turned_read_only.c"))
+        .arg("-ldl")
+        .status();
+    if built.is_ok_and(|status| status.success()) {
+        return Some(library);
+    }
+    println!("skipped: there is no C compiler to build the faulty disk with");
+    None
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_turns_read_only_while_it_is_used_costs_nothing_that_was_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(library) = read_only_disk(folder.path()) else {
+        return;
+    };
+    let receiver = Receiver::start(|_, _| Reply::With(204, "")).await;
+    let room = Room {
+        data: folder.path().join("data").to_str().unwrap().to_owned(),
+        port: 1,
+        hook: receiver.url(),
+    };
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "dispatch_damage::child_on_a_disk_that_turns_read_only",
+            "--nocapture",
+        ])
+        .env(FAULTY, room.text())
+        .env("LD_PRELOAD", library)
+        .env("EMBERWATCH_DISK", &room.data)
+        .env("EMBERWATCH_DISK_FAULT", folder.path().join("fault"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let output = tokio::task::block_in_place(|| child.wait_with_output()).unwrap();
+    println!("{}", String::from_utf8_lossy(&output.stdout));
+    assert!(output.status.success());
+    let bodies: Vec<serde_json::Value> = receiver.requests().iter().map(Request::json).collect();
+    let ids: Vec<String> = bodies
+        .iter()
+        .map(|body| body["id"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(ids.len() >= 16);
+    assert_all_in_order(&ids, &bodies);
 }
 
 fn run_with(data: &Path, arguments: &[&str]) -> (i32, String) {

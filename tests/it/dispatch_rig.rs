@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use emberwatch::clock::{Clock, SystemClock};
-use emberwatch::flow::incident::{Incident, State};
+use emberwatch::flow::incident::{Incident, RejectReason, State};
 use emberwatch::stages::publish::{PublishOptions, Publisher, SinkConfig, samples, start};
 use emberwatch::store::{Change, DeliveryFilter, DeliveryState, Store};
 use jiff::Timestamp;
@@ -31,6 +31,12 @@ pub(crate) fn event_ids(store: &Store) -> Vec<String> {
         body["id"].as_str().unwrap().to_owned()
     };
     events.iter().map(|event| id(&event.body)).collect()
+}
+
+fn new_incident(number: u128) -> Incident {
+    let mut incident = samples::incident(number);
+    incident.revision = 0;
+    incident
 }
 
 pub(crate) struct Rig {
@@ -73,11 +79,10 @@ impl Rig {
     pub(crate) fn change_at(&mut self, numbers: impl IntoIterator<Item = u128>, now: Timestamp) {
         let mut changes = Vec::new();
         for number in numbers {
-            let incident = self.incidents.entry(number).or_insert_with(|| {
-                let mut incident = samples::incident(number);
-                incident.revision = 0;
-                incident
-            });
+            let incident = self
+                .incidents
+                .entry(number)
+                .or_insert_with(|| new_incident(number));
             incident.revision += 1;
             incident.changed_at = now;
             let event = samples::event_of(incident);
@@ -94,11 +99,35 @@ impl Rig {
 
     /// Writes that each of these fires is out.
     pub(crate) fn end(&mut self, numbers: impl IntoIterator<Item = u128>) {
+        self.change_as(numbers, |incident| incident.state = State::Extinguished);
+    }
+
+    /// Writes that each of these was no fire.
+    pub(crate) fn reject(&mut self, numbers: impl IntoIterator<Item = u128>) {
+        self.change_as(numbers, |incident| {
+            incident.state = State::Rejected;
+            incident.reject_reason = Some(RejectReason::Steam);
+        });
+    }
+
+    /// Opens these as part of a drill.
+    pub(crate) fn drill(&mut self, numbers: impl IntoIterator<Item = u128>) {
+        self.change_as(numbers, |incident| incident.drill = true);
+    }
+
+    /// Writes that of each of these only the direction is known.
+    pub(crate) fn lose_the_point(&mut self, numbers: impl IntoIterator<Item = u128>) {
+        self.change_as(numbers, |incident| incident.position = None);
+    }
+
+    fn change_as(&mut self, numbers: impl IntoIterator<Item = u128>, change: impl Fn(&mut Incident)) {
         let numbers: Vec<u128> = numbers.into_iter().collect();
         for number in &numbers {
-            if let Some(incident) = self.incidents.get_mut(number) {
-                incident.state = State::Extinguished;
-            }
+            change(
+                self.incidents
+                    .entry(*number)
+                    .or_insert_with(|| new_incident(*number)),
+            );
         }
         self.change(numbers);
     }

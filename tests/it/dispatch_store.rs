@@ -311,11 +311,65 @@ fn incidents_are_listed_shown_confirmed_and_merged_on_the_command_line() {
     );
     let (_, shown, _) = emberwatch(folder, &["incidents", "show", &first]);
     assert!(
+        shown.contains("2026-06-05 10:00:00 +08:00"),
+        "local time: {shown}"
+    );
+    assert!(
         shown.contains("电话核实") && shown.contains("tower-2") && shown.contains("1530"),
         "{shown}"
     );
     let sources = emberwatch(folder, &["incidents", "split", &first, "--sources", "tower-2"]);
     assert_eq!(sources.0, 0, "{}", sources.2);
+    let made = sources.1.lines().last().unwrap().split(' ').next().unwrap();
+    let (code, said, _) = emberwatch(folder, &["incidents", "reject", made, "--reason", "steam"]);
+    assert!(code == 0 && said.contains("rejected"), "{said}");
+    for (arguments, state) in [
+        (
+            ["incidents", "dispatch", &first, "--team", "一队"].as_slice(),
+            "dispatched",
+        ),
+        (&["incidents", "extinguish", &first], "extinguished"),
+        (&["incidents", "close", &first], "closed"),
+        (&["incidents", "reopen", &first], "confirmed"),
+    ] {
+        let (code, said, complaint) = emberwatch(folder, arguments);
+        assert!(
+            code == 0 && said.contains(state),
+            "{arguments:?}: {said} {complaint}"
+        );
+    }
+    let (_, said, _) = emberwatch(folder, &["incidents", "drill", "on", "--as", "李"]);
+    assert!(said.contains("a drill is on"), "{said}");
+    let (_, said, _) = emberwatch(folder, &["incidents", "drill", "off", "--as", "李"]);
+    assert!(said.contains("no drill is on"), "{said}");
+    // Whoever did something, or was refused, is written down.
+    let audit = Store::open_read_only(folder)
+        .unwrap()
+        .audit_after(0, 100)
+        .unwrap();
+    let lines: Vec<(&str, bool)> = audit
+        .iter()
+        .map(|line| (line.entry.action.as_str(), line.entry.done))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            ("confirm", true),
+            ("confirm", true),
+            ("close", false),
+            ("reject", false),
+            ("merge", true),
+            ("split", true),
+            ("reject", true),
+            ("dispatch", true),
+            ("extinguish", true),
+            ("close", true),
+            ("reopen", true),
+            ("drill", true),
+            ("drill", true)
+        ]
+    );
+    assert_eq!(audit[0].entry.actor, Actor::person("李"));
     let (code, report, _) = emberwatch(
         folder,
         &["incidents", "report", "--date", "2026-06-05", "--period", "week"],
@@ -329,9 +383,24 @@ fn incidents_are_listed_shown_confirmed_and_merged_on_the_command_line() {
     assert!(csv.starts_with('\u{feff}') && csv.contains("\r\n"));
     let (_, html, _) = emberwatch(
         folder,
-        &["incidents", "report", "--date", "2026-06-05", "--format", "html"],
+        &[
+            "incidents",
+            "report",
+            "--from",
+            "2026-06-01T00:00:00Z",
+            "--until",
+            "2100-01-01T00:00:00Z",
+            "--format",
+            "html",
+        ],
     );
     assert!(html.contains("火点报告") && html.contains("Fire report") && !html.contains("http"));
+    // By area: how fast, and why it was rejected.
+    assert!(html.contains("<th>水汽 steam</th>"), "{html}");
+    assert!(
+        html.contains("各单位时限") && html.contains("<td>未定位 unplaced</td>"),
+        "{html}"
+    );
     let (code, _, complaint) = emberwatch(folder, &["incidents", "show", "not-an-id"]);
     assert_eq!(code, 2, "{complaint}");
 }
@@ -385,6 +454,14 @@ fn dead_letters_are_listed_tried_again_and_dropped_on_the_command_line() {
     let (_, said, _) = emberwatch(folder, &["outbox", "drop", "--pending", "--sink", "webhook"]);
     assert!(said.starts_with("2 pending"), "{said}");
     assert!(store.pending("webhook", 10, now).unwrap().is_empty());
+    let (_, said, _) = emberwatch(folder, &["outbox", "retire", "webhook"]);
+    assert!(said.starts_with("webhook is forgotten"), "{said}");
+    assert!(store.sinks().unwrap().is_empty());
+    let (code, _, complaint) = emberwatch(folder, &["outbox", "retire", "webhook"]);
+    assert_eq!(code, 2, "{complaint}");
+    let audit = store.audit_after(0, 100).unwrap();
+    let actions: Vec<&str> = audit.iter().map(|line| line.entry.action.as_str()).collect();
+    assert_eq!(actions, ["retry_events", "drop_events", "retire_sink"]);
 }
 
 /// The same as `cargo bench --bench store`, as one pass with a limit; it fills a store of 100,000 incidents first.

@@ -11,11 +11,14 @@ mod configuration;
 mod dispatch_brokers;
 mod dispatch_crash;
 mod dispatch_damage;
+#[cfg(feature = "kafka")]
+mod dispatch_kafka;
 mod dispatch_outage;
 mod dispatch_rig;
 mod dispatch_schema;
 mod dispatch_sinks;
 mod dispatch_store;
+mod dispatch_xml;
 #[cfg(feature = "video")]
 mod evaluation;
 #[cfg(feature = "video")]
@@ -36,6 +39,8 @@ mod retraining;
 mod servers;
 #[cfg(feature = "video")]
 mod service;
+#[cfg(feature = "video")]
+mod service_dispatch;
 #[cfg(feature = "video")]
 mod simulator;
 mod telemetry;

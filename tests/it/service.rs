@@ -29,7 +29,7 @@ pub(crate) struct Service {
 }
 
 /// Writes a pipeline file of these sources: a name, an address and further lines each.
-fn write_pipeline(folder: &Path, sources: &[(&str, &str, &str)]) {
+pub(crate) fn write_pipeline(folder: &Path, sources: &[(&str, &str, &str)]) {
     let mut text = String::from(
         "[console]\nlisten = \"127.0.0.1:0\"\n\n[evidence]\nbefore_s = 2.0\nafter_s = 2.0\n\n\
          [incidents]\nsite = \"urn:emberwatch:test\"\n\n\
@@ -50,9 +50,15 @@ fn write_pipeline(folder: &Path, sources: &[(&str, &str, &str)]) {
 
 impl Service {
     pub(crate) fn start(folder: &Path) -> Self {
+        Self::start_with(folder, &[])
+    }
+
+    /// Starts it with these paths in its environment.
+    pub(crate) fn start_with(folder: &Path, environment: &[(&str, &Path)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_emberwatch"))
             .arg("run")
             .arg(folder.join("pipeline.toml"))
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -73,7 +79,7 @@ impl Service {
     }
 
     /// Returns status and body of a page.
-    fn get(&self, path: &str) -> (u16, String) {
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         write!(
@@ -103,7 +109,7 @@ impl Service {
             .unwrap_or(0.0)
     }
 
-    fn inferred(&self, source: &str) -> f64 {
+    pub(crate) fn inferred(&self, source: &str) -> f64 {
         self.metric("emberwatch_frames_total", source, ",fate=\"inferred\"")
     }
 

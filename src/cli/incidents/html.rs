@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::flow::incident::{Milestone, RejectReason};
@@ -13,8 +14,12 @@ th,td{border:1px solid #999;padding:3px 6px;text-align:right}th:first-child,td:f
 th{background:#eee;font-weight:600}p.small{color:#555;font-size:12px}\
 @media print{body{margin:0}table{page-break-inside:auto}tr{page-break-inside:avoid}}";
 
-/// Returns the page.
-pub(super) fn of_report(report: &PeriodReport, zone: &TimeZone) -> Result<String, std::fmt::Error> {
+/// Returns the page; `now` is when it was made.
+pub(super) fn of_report(
+    report: &PeriodReport,
+    zone: &TimeZone,
+    now: Timestamp,
+) -> Result<String, std::fmt::Error> {
     let mut page = String::new();
     let from = zone.to_datetime(report.from);
     let until = zone.to_datetime(report.until);
@@ -29,14 +34,16 @@ pub(super) fn of_report(report: &PeriodReport, zone: &TimeZone) -> Result<String
          <meta name=\"viewport\" content=\"width=device-width\"><title>火点报告 Fire report</title>\
          <style>{STYLE}</style></head><body>\n\
          <h1>火点报告 <span lang=\"en\">Fire report</span></h1>\n\
-         <p>统计时段 Period: {} — {} · 时限方案 Deadlines: {profiles}</p>\n",
+         <p>统计时段 Period: {} — {} · 时限方案 Deadlines: {profiles} · 生成 Made: {}</p>\n",
         written(from),
         written(until),
+        written(zone.to_datetime(now)),
     )?;
     totals(&mut page, report)?;
     ranking(&mut page, report)?;
     milestones(&mut page, &report.total)?;
-    reasons(&mut page, &report.total)?;
+    milestones_by_area(&mut page, report)?;
+    reasons(&mut page, report)?;
     page.push_str(
         "<p class=\"small\">查实率 = 查实 ÷ (查实 + 误报),由人工或规则判定,不等于模型精度;未核另列。演练和并案不计入推送。\
          <br><span lang=\"en\">Confirmation rate = confirmed ÷ (confirmed + rejected), as judged by people or rules; it is \
@@ -72,15 +79,18 @@ fn totals(page: &mut String, report: &PeriodReport) -> std::fmt::Result {
         ("并案 Merged", now.merged, before.merged),
         ("演练 Drills", now.drills, before.drills),
     ] {
-        let change = now as i64 - before as i64;
+        let change = match now as i64 - before as i64 {
+            0 => "0".to_owned(),
+            change => format!("{change:+}"),
+        };
         let percent = if before > 0 {
-            format!(" ({:+.0} %)", change as f64 / before as f64 * 100.0)
+            format!(" ({:+.0} %)", (now as f64 / before as f64 - 1.0) * 100.0)
         } else {
             String::new()
         };
         writeln!(
             page,
-            "<tr><td>{name}</td><td>{now}</td><td>{before}</td><td>{change:+}{percent}</td></tr>"
+            "<tr><td>{name}</td><td>{now}</td><td>{before}</td><td>{change}{percent}</td></tr>"
         )?;
     }
     writeln!(
@@ -91,14 +101,26 @@ fn totals(page: &mut String, report: &PeriodReport) -> std::fmt::Result {
     )
 }
 
-fn ranking(page: &mut String, report: &PeriodReport) -> std::fmt::Result {
-    let what = match report.group_by {
+const fn kind_of_area(group_by: GroupBy) -> &'static str {
+    match group_by {
         GroupBy::District => "区 District",
         GroupBy::Township => "乡镇 Township",
         GroupBy::Village => "村 Village",
         GroupBy::Cell => "网格 Cell",
         GroupBy::Source => "来源 Source",
-    };
+    }
+}
+
+fn name_of(area: &AreaFigures) -> String {
+    if area.name.is_empty() {
+        "未定位 unplaced".to_owned()
+    } else {
+        escaped(&area.name)
+    }
+}
+
+fn ranking(page: &mut String, report: &PeriodReport) -> std::fmt::Result {
+    let what = kind_of_area(report.group_by);
     write!(
         page,
         "<h2>排名 <span lang=\"en\">Ranking</span></h2>\n<table><tr><th>{what}</th><th>推送 Pushed</th>\
@@ -106,15 +128,10 @@ fn ranking(page: &mut String, report: &PeriodReport) -> std::fmt::Result {
          <th>复燃 Re-opened</th></tr>\n"
     )?;
     for area in &report.areas {
-        let name = if area.name.is_empty() {
-            "未定位 unplaced"
-        } else {
-            &area.name
-        };
         writeln!(
             page,
             "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-            escaped(name),
+            name_of(area),
             area.pushed,
             area.confirmed,
             area.rejected,
@@ -157,16 +174,67 @@ fn milestones(page: &mut String, total: &AreaFigures) -> std::fmt::Result {
     Ok(())
 }
 
-fn reasons(page: &mut String, total: &AreaFigures) -> std::fmt::Result {
-    page.push_str("<h2>误报原因 <span lang=\"en\">Reasons of rejection</span></h2>\n<table>\n");
-    for reason in RejectReason::ALL {
-        let count = total.rejected_by_reason.get(&reason).copied().unwrap_or(0);
-        writeln!(
-            page,
-            "<tr><td>{} {}</td><td>{count}</td></tr>",
-            reason.name_zh(),
-            reason.name()
-        )?;
+/// How fast each area was: median and P90 in seconds, and the share in time.
+fn milestones_by_area(page: &mut String, report: &PeriodReport) -> std::fmt::Result {
+    let reached: Vec<Milestone> = Milestone::ALL
+        .into_iter()
+        .filter(|milestone| report.total.milestones.contains_key(milestone))
+        .collect();
+    write!(
+        page,
+        "<h2>各单位时限 <span lang=\"en\">Milestones by area (median / P90 s · in time)</span></h2>\n<table><tr><th>{}</th>",
+        kind_of_area(report.group_by)
+    )?;
+    for milestone in &reached {
+        write!(page, "<th>{} {}</th>", milestone.name_zh(), milestone.name())?;
+    }
+    page.push_str("</tr>\n");
+    let seconds = |seconds: Option<f64>| seconds.map_or("—".to_owned(), |seconds| format!("{seconds:.0}"));
+    for area in &report.areas {
+        write!(page, "<tr><td>{}</td>", name_of(area))?;
+        for milestone in &reached {
+            let figures = area.milestones.get(milestone).copied().unwrap_or_default();
+            write!(
+                page,
+                "<td>{} / {} · {}</td>",
+                seconds(figures.median_s),
+                seconds(figures.p90_s),
+                percent(figures.compliance())
+            )?;
+        }
+        page.push_str("</tr>\n");
+    }
+    page.push_str("</table>\n");
+    Ok(())
+}
+
+/// Why incidents were rejected, by area and in all; reasons that nobody gave have no column.
+fn reasons(page: &mut String, report: &PeriodReport) -> std::fmt::Result {
+    let count = |area: &AreaFigures, reason| area.rejected_by_reason.get(&reason).copied().unwrap_or(0);
+    let given: Vec<RejectReason> = RejectReason::ALL
+        .into_iter()
+        .filter(|reason| count(&report.total, *reason) > 0)
+        .collect();
+    page.push_str("<h2>误报原因 <span lang=\"en\">Reasons of rejection</span></h2>\n");
+    if given.is_empty() {
+        page.push_str("<p>无 None</p>\n");
+        return Ok(());
+    }
+    write!(page, "<table><tr><th>{}</th>", kind_of_area(report.group_by))?;
+    for reason in &given {
+        write!(page, "<th>{} {}</th>", reason.name_zh(), reason.name())?;
+    }
+    page.push_str("</tr>\n");
+    let total = AreaFigures {
+        name: "合计 total".to_owned(),
+        ..report.total.clone()
+    };
+    for area in report.areas.iter().chain([&total]) {
+        write!(page, "<tr><td>{}</td>", name_of(area))?;
+        for reason in &given {
+            write!(page, "<td>{}</td>", count(area, *reason))?;
+        }
+        page.push_str("</tr>\n");
     }
     page.push_str("</table>\n");
     Ok(())

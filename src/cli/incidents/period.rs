@@ -12,7 +12,7 @@ use jiff::{Timestamp, ToSpan};
 use super::{csv, html};
 use crate::clock::{Clock, SystemClock};
 use crate::flow::incident::Milestone;
-use crate::stages::incident::IncidentConfig;
+use crate::stages::incident::{IncidentConfig, kept_policy};
 use crate::store::{GroupBy, PeriodReport, ReportQuery, Store};
 
 /// Which period, by what, in which form.
@@ -33,9 +33,9 @@ pub(super) struct ReportArgs {
     /// By what to rank.
     #[arg(long, value_enum, default_value_t = By::Township)]
     by: By,
-    /// The time zone of the days.
-    #[arg(long, default_value = "+08:00")]
-    time_zone: String,
+    /// The time zone of the days; that of the installation if left out.
+    #[arg(long)]
+    time_zone: Option<String>,
     /// The form.
     #[arg(long, value_enum, default_value_t = Form::Text)]
     format: Form,
@@ -84,8 +84,9 @@ impl From<By> for GroupBy {
 
 /// Runs the command.
 pub(super) fn run(store: &Store, args: &ReportArgs) -> anyhow::Result<ExitCode> {
+    let policy = kept_policy(store)?;
     let zone = IncidentConfig {
-        time_zone: args.time_zone.clone(),
+        time_zone: args.time_zone.clone().unwrap_or(policy.time_zone),
         ..IncidentConfig::default()
     }
     .zone()
@@ -113,7 +114,7 @@ pub(super) fn run(store: &Store, args: &ReportArgs) -> anyhow::Result<ExitCode> 
         Form::Text => text_of(&report, &zone),
         Form::Json => serde_json::to_string_pretty(&report)? + "\n",
         Form::Csv => csv::of_report(&report),
-        Form::Html => html::of_report(&report, &zone)?,
+        Form::Html => html::of_report(&report, &zone, now)?,
     };
     match &args.output {
         Some(path) => {

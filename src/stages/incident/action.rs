@@ -68,6 +68,30 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// Returns the word of the HTTP API, which also names it in the audit.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Confirm => "confirm",
+            Self::Reject { .. } => "reject",
+            Self::Dispatch { .. } => "dispatch",
+            Self::Accept => "accept",
+            Self::Return { .. } => "return",
+            Self::Arrive => "arrive",
+            Self::Extinguish => "extinguish",
+            Self::Close => "close",
+            Self::Reopen => "reopen",
+            Self::Assign { .. } => "assign",
+            Self::Check { .. } => "check",
+            Self::Note => "note",
+            Self::Hold { .. } => "hold",
+            Self::Merge { .. } => "merge",
+            Self::Split { .. } => "split",
+        }
+    }
+}
+
 /// An action with all that belongs to it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Act {

@@ -102,11 +102,12 @@ impl IncidentDesk {
     }
 
     /// Does what is due by now: reminders, overdue deadlines, escalation, updates that waited, steps that could not be
-    /// written before. To be called about once a second.
+    /// written before, and a drill that another program began or ended. To be called about once a second.
     pub fn tick(&self) -> Result<Vec<Change>, StoreError> {
         let now = self.clock.wall();
         let mut desk = self.lock();
         desk.flush(&self.store, now)?;
+        desk.book.set_drill(is_drill(&self.store)?);
         for _ in 0..ATTEMPTS {
             let changes = desk.book.tick(now);
             if changes.is_empty() {
@@ -154,7 +155,8 @@ impl IncidentDesk {
         Err(refusal.map_or(Refusal::UnknownIncident(act.incident), Refusal::Store))
     }
 
-    /// Marks every incident that is opened from now on as part of a drill, or no longer; remembered over restarts.
+    /// Marks every incident that is opened from now on as part of a drill, or no longer; remembered over restarts, and
+    /// seen by a program that runs on the same store within a second.
     pub fn set_drill(&self, is_drill: bool) -> Result<(), StoreError> {
         let mut desk = self.lock();
         self.store
@@ -316,7 +318,10 @@ fn load(book: &mut IncidentBook, store: &Store, now: Timestamp) -> Result<(), St
     for incident in store.living_incidents(since)? {
         book.adopt(incident);
     }
-    let drill = store.setting(DRILL)?;
-    book.set_drill(drill.as_deref() == Some("on"));
+    book.set_drill(is_drill(store)?);
     Ok(())
+}
+
+fn is_drill(store: &Store) -> Result<bool, StoreError> {
+    Ok(store.setting(DRILL)?.as_deref() == Some("on"))
 }

@@ -85,11 +85,32 @@ pub struct SinkReport {
 }
 
 struct RunningSink {
+    watched: WatchedSink,
+    wake: Arc<Notify>,
+    task: JoinHandle<()>,
+}
+
+/// What can be told of a sink, also after its loop has ended.
+#[derive(Clone)]
+struct WatchedSink {
     name: String,
     kind: &'static str,
     counters: Arc<Counters>,
-    wake: Arc<Notify>,
-    task: JoinHandle<()>,
+}
+
+impl WatchedSink {
+    fn report(&self) -> SinkReport {
+        SinkReport {
+            name: self.name.clone(),
+            kind: self.kind.to_owned(),
+            delivered: self.counters.delivered.load(Ordering::Relaxed),
+            failed: self.counters.failed.load(Ordering::Relaxed),
+            dead: self.counters.dead.load(Ordering::Relaxed),
+            filtered: self.counters.filtered.load(Ordering::Relaxed),
+            is_down: self.counters.is_down.load(Ordering::Relaxed),
+            last_latency_ms: self.counters.last_latency_ms.load(Ordering::Relaxed),
+        }
+    }
 }
 
 /// The running delivery loops. Dropping it stops them at once; nothing is lost, what was not acknowledged comes again.
@@ -171,9 +192,7 @@ pub fn start_loops(
         };
         let task = runtime.spawn(delivery.run());
         running.push(RunningSink {
-            name,
-            kind,
-            counters,
+            watched: WatchedSink { name, kind, counters },
             wake,
             task,
         });
@@ -214,19 +233,13 @@ impl Publisher {
     /// Returns how each sink has fared.
     #[must_use]
     pub fn reports(&self) -> Vec<SinkReport> {
-        self.sinks
-            .iter()
-            .map(|sink| SinkReport {
-                name: sink.name.clone(),
-                kind: sink.kind.to_owned(),
-                delivered: sink.counters.delivered.load(Ordering::Relaxed),
-                failed: sink.counters.failed.load(Ordering::Relaxed),
-                dead: sink.counters.dead.load(Ordering::Relaxed),
-                filtered: sink.counters.filtered.load(Ordering::Relaxed),
-                is_down: sink.counters.is_down.load(Ordering::Relaxed),
-                last_latency_ms: sink.counters.last_latency_ms.load(Ordering::Relaxed),
-            })
-            .collect()
+        self.sinks.iter().map(|sink| sink.watched.report()).collect()
+    }
+
+    /// Returns what tells how each sink has fared, for whoever asks while the publisher is somebody else's.
+    pub fn reporter(&self) -> impl Fn() -> Vec<SinkReport> + Send + Sync + 'static {
+        let watched: Vec<WatchedSink> = self.sinks.iter().map(|sink| sink.watched.clone()).collect();
+        move || watched.iter().map(WatchedSink::report).collect()
     }
 
     /// Delivers what can be delivered within `deadline`, says goodbye to every sink, and ends. Returns whether every

@@ -21,7 +21,7 @@ use super::sinks::mqtt::{Mqtt, MqttConfig};
 use super::sinks::nats::{Nats, NatsConfig};
 use super::sinks::robot::{DingTalk, DingTalkConfig, WeCom, WeComConfig};
 use super::sinks::webhook::{Webhook, WebhookConfig};
-use super::tls::TlsError;
+use super::tls::{ClientTls, TlsError};
 use crate::clock::Clock;
 use crate::config::secret::{Environment, Secret, SecretError};
 
@@ -136,6 +136,20 @@ impl Target {
             Self::JsonLines(_) => "json_lines",
             Self::Stdout(_) => "stdout",
             Self::Gb28181(_) => "gb28181",
+        }
+    }
+
+    /// Returns whom the sink trusts and who we are to it; none for sinks without TLS settings.
+    #[must_use]
+    pub fn tls(&self) -> Option<&ClientTls> {
+        match self {
+            Self::Webhook(config) => Some(&config.tls),
+            Self::Mqtt(config) => config.tls.as_ref(),
+            Self::Nats(config) => config.tls.as_ref(),
+            Self::Cot(config) => Some(&config.tls),
+            Self::Cap(config) => Some(&config.tls),
+            Self::Gb28181(config) => Some(&config.tls),
+            _ => None,
         }
     }
 }

@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier as _;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, RootCertStore, ServerConfig};
 use serde::{Deserialize, Serialize};
 
 /// Says whom to trust and who we are.
@@ -50,6 +52,14 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
     },
+    /// Our own certificate is out of its time.
+    #[error("certificate {when}, nobody will accept it: {}", path.display())]
+    OutOfTime {
+        /// In which way.
+        when: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
     /// The machine trusts nobody.
     #[error("this machine has no trusted authorities: install ca-certificates or set `ca`")]
     NoRoots,
@@ -70,9 +80,16 @@ pub fn install_provider() {
 }
 
 impl ClientTls {
+    /// Looks whether our own certificate is within its time. A configuration is made of one that is not, too: a watch
+    /// does not stop because one sink cannot be reached.
+    pub fn check(&self) -> Result<(), TlsError> {
+        self.certificate.as_deref().map_or(Ok(()), check_time)
+    }
+
     /// Reads the files and makes a configuration for outgoing connections.
     pub fn build(&self) -> Result<ClientConfig, TlsError> {
         install_provider();
+        warn_of(self.check());
         let mut roots = RootCertStore::empty();
         if let Some(path) = &self.ca {
             for certificate in certificates(path)? {
@@ -97,15 +114,56 @@ impl ClientTls {
 }
 
 impl ServerTls {
+    /// Looks whether the certificate is within its time. A configuration is made of one that is not, too.
+    pub fn check(&self) -> Result<(), TlsError> {
+        check_time(&self.certificate)
+    }
+
     /// Reads the files and makes a configuration for incoming HTTP connections.
     pub fn build(&self) -> Result<Arc<ServerConfig>, TlsError> {
         install_provider();
+        warn_of(self.check());
         let mut config = ServerConfig::builder()
             .with_no_client_auth()
             .with_single_cert(certificates(&self.certificate)?, private_key(&self.key)?)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Arc::new(config))
     }
+}
+
+fn warn_of(checked: Result<(), TlsError>) {
+    if let Err(error @ TlsError::OutOfTime { .. }) = checked {
+        tracing::error!(%error, "renew the certificate");
+    }
+}
+
+/// Looks whether the first certificate of a file is within its time: the verifier looks at that before it looks for who
+/// signed it, so that it says so of any certificate.
+fn check_time(path: &Path) -> Result<(), TlsError> {
+    install_provider();
+    let chain = certificates(path)?;
+    let Some(own) = chain.first() else { return Ok(()) };
+    let mut roots = RootCertStore::empty();
+    roots.add(own.clone())?;
+    let (Ok(verifier), Ok(name)) = (
+        WebPkiServerVerifier::builder(Arc::new(roots)).build(),
+        ServerName::try_from("localhost"),
+    ) else {
+        return Ok(());
+    };
+    let when = match verifier.verify_server_cert(own, &[], &name, &[], UnixTime::now()) {
+        Err(rustls::Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        )) => "has expired",
+        Err(rustls::Error::InvalidCertificate(
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
+        )) => "is not valid yet",
+        _ => return Ok(()),
+    };
+    Err(TlsError::OutOfTime {
+        when,
+        path: path.to_owned(),
+    })
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -150,6 +208,27 @@ mod tests {
             ..ClientTls::default()
         };
         assert!(matches!(half.build(), Err(TlsError::HalfAnIdentity)));
+    }
+
+    #[test]
+    fn a_certificate_out_of_its_time_is_named_and_one_within_it_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let checked = |from: i32, until: i32| {
+            let mut parameters = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+            parameters.not_before = rcgen::date_time_ymd(from, 1, 1);
+            parameters.not_after = rcgen::date_time_ymd(until, 1, 1);
+            let key = rcgen::KeyPair::generate().unwrap();
+            let path = folder.path().join("own.pem");
+            std::fs::write(&path, parameters.self_signed(&key).unwrap().pem()).unwrap();
+            let tls = ServerTls {
+                certificate: path,
+                key: folder.path().join("own.key"),
+            };
+            tls.check().map_err(|error| error.to_string())
+        };
+        assert!(checked(2019, 2020).unwrap_err().contains("has expired"));
+        assert!(checked(4000, 4001).unwrap_err().contains("own.pem"));
+        assert_eq!(checked(2020, 4000), Ok(()));
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub struct Mask {
     pub name: String,
     /// What it stands for.
     pub kind: MaskKind,
+    /// The preset at which it holds, for a camera that turns; everywhere where there is none.
+    pub preset: Option<String>,
     /// Its corners.
     pub corners: Vec<(f32, f32)>,
 }
@@ -42,6 +44,13 @@ impl Mask {
             }
         }
         f32::from(inside) >= SHARE * f32::from(SAMPLES * SAMPLES)
+    }
+
+    /// Returns whether it holds while the camera stands at `preset`; none while it moves or nobody knows. A fire is
+    /// rather told than hidden by a mask of another direction.
+    #[must_use]
+    pub fn holds_at(&self, preset: Option<&str>) -> bool {
+        self.preset.is_none() || self.preset.as_deref() == preset
     }
 
     /// Returns whether a point lies inside, by counting the edges to its right.
@@ -83,6 +92,7 @@ mod tests {
         let mask = Mask {
             name: "chimney".into(),
             kind: MaskKind::KnownSource,
+            preset: None,
             corners: vec![(0.5, 0.0), (1.0, 0.0), (1.0, 0.5), (0.5, 0.5)],
         };
         let size = (1000.0, 500.0);

@@ -10,6 +10,7 @@ pub mod rules;
 pub mod duty;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use self::mask::Mask;
 use self::rules::{History, Look, VerifySettings};
@@ -17,12 +18,14 @@ use crate::flow::source::{Duty, Mount};
 use crate::flow::time::MediaTime;
 use crate::flow::track::{Decision, JudgedFrame, Reason, Track, TrackId, TrackPhase, TrackedFrame, Verdict};
 use crate::pipeline::stage::{Emit, Stage, StageError};
+use crate::telemetry::fixed::PresetCamera;
 
 /// Judges the tracks of one source.
 pub struct Verifier {
     settings: VerifySettings,
     mount: Mount,
     masks: Vec<Mask>,
+    camera: Option<Arc<PresetCamera>>,
     histories: BTreeMap<TrackId, (History, Verdict)>,
 }
 
@@ -34,8 +37,16 @@ impl Verifier {
             settings,
             mount,
             masks,
+            camera: None,
             histories: BTreeMap::new(),
         }
+    }
+
+    /// Says at which preset a camera that turns stands: masks of one preset hold there alone.
+    #[must_use]
+    pub fn turned_by(mut self, camera: Option<Arc<PresetCamera>>) -> Self {
+        self.camera = camera;
+        self
     }
 
     /// Judges every track of a frame.
@@ -63,8 +74,15 @@ impl Verifier {
     ) -> Vec<(Track, Verdict)> {
         let size = (size.0 as f32, size.1 as f32);
         let mut judged = Vec::with_capacity(tracks.len());
+        let camera = self.camera.clone();
+        let preset = camera.as_ref().and_then(|camera| camera.preset());
         for track in tracks {
-            let verdict = self.verdict(&track, pts, duty, size, motion);
+            let mask = self
+                .masks
+                .iter()
+                .find(|mask| mask.holds_at(preset) && mask.holds(&track.bbox, size))
+                .map(Mask::reason);
+            let verdict = self.verdict(&track, pts, duty, mask, motion);
             if track.phase == TrackPhase::Ended {
                 self.histories.remove(&track.id);
             }
@@ -78,7 +96,7 @@ impl Verifier {
         track: &Track,
         pts: MediaTime,
         duty: Duty,
-        size: (f32, f32),
+        mask: Option<Reason>,
         motion: (f32, f32),
     ) -> Verdict {
         let (history, before) = self.histories.entry(track.id).or_insert_with(|| {
@@ -113,10 +131,10 @@ impl Verifier {
             before.score = history.mean_score();
             return before.clone();
         }
-        *before = if let Some(mask) = self.masks.iter().find(|mask| mask.holds(&track.bbox, size)) {
+        *before = if let Some(reason) = mask {
             Verdict {
                 decision: Decision::Refused,
-                reason: mask.reason(),
+                reason,
                 score: history.mean_score(),
             }
         } else {

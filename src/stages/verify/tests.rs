@@ -205,6 +205,7 @@ fn what_lies_in_a_mask_is_refused_by_its_name() {
     let mask = Mask {
         name: "brick kiln".into(),
         kind: MaskKind::KnownSource,
+        preset: None,
         corners: vec![(0.3, 0.3), (0.6, 0.3), (0.6, 0.7), (0.3, 0.7)],
     };
     let mut verifier = Verifier::new(VerifySettings::default(), Mount::Fixed, vec![mask]);
@@ -223,6 +224,53 @@ fn what_lies_in_a_mask_is_refused_by_its_name() {
             }
         );
     }
+}
+
+#[test]
+fn a_mask_of_one_preset_hides_nothing_at_another_or_between_them() {
+    use std::sync::Arc;
+
+    use crate::flow::pose::{Attitude, Height, HeightDatum, Optics, PoseSigmas};
+    use crate::telemetry::fixed::{Mast, Preset, PresetCamera};
+
+    let mast = Mast {
+        lat: 35.19,
+        lon: 113.25,
+        height: Height::new(40.0, HeightDatum::Ground),
+        sigmas: PoseSigmas::default(),
+    };
+    let preset = |name: &str, yaw_deg| Preset {
+        name: name.into(),
+        attitude: Attitude::new(yaw_deg, -3.0, 0.0),
+        optics: Optics::default(),
+    };
+    let mask = Mask {
+        name: "brick kiln".into(),
+        kind: MaskKind::KnownSource,
+        preset: Some("north".into()),
+        corners: vec![(0.3, 0.3), (0.6, 0.3), (0.6, 0.7), (0.3, 0.7)],
+    };
+    let decided_at = |name: Option<&str>| {
+        let camera = PresetCamera::new(mast, vec![preset("north", 0.0), preset("east", 90.0)]);
+        assert!(camera.set_current(name));
+        let mut verifier = Verifier::new(VerifySettings::default(), Mount::Fixed, vec![mask.clone()])
+            .turned_by(Some(Arc::new(camera)));
+        let mut last = None;
+        for step in 0..60_u8 {
+            let second = f64::from(step) / 5.0;
+            let judged = verifier.judge(frame(
+                second,
+                Some((breathing(second, 0.1), 0.9, 5.0)),
+                0.0,
+                (0.0, 0.0),
+            ));
+            last = Some(judged.tracks[0].1.decision);
+        }
+        last.unwrap()
+    };
+    assert_eq!(decided_at(Some("north")), Decision::Refused);
+    assert_eq!(decided_at(Some("east")), Decision::Fire);
+    assert_eq!(decided_at(None), Decision::Fire, "while it turns");
 }
 
 #[test]

@@ -76,6 +76,10 @@ fn two_programs_on_one_folder_do_not_overwrite_each_other() {
         .expect("it is written");
     assert_eq!(changes[0].incident.state, State::Confirmed);
     assert_eq!(changes[0].incident.revision, 3);
+    // A drill that one begins is seen by the other when it looks at the clock.
+    console.set_drill(true).expect("it is written");
+    running.tick().expect("nothing is due");
+    assert!(running.is_drill());
     let mut stale = Act::new(id, Actor::person("王"), Action::Dispatch { team: None });
     stale.expected_revision = Some(2);
     assert!(matches!(
