@@ -57,6 +57,10 @@ def spatial(shape: Shape, c_in: int, c_out: int, stride: int = 1) -> nn.Module:
     return nn.Sequential(Conv(shape, c_in, c_in, 3, stride, groups=c_in), Conv(shape, c_in, c_out, 1))
 
 
+# The four pixels of a 2x2, (down, right), in the order of the COCO weights.
+PHASES = ((0, 0), (1, 0), (0, 1), (1, 1))
+
+
 class Focus(nn.Module):
     """Folds each 2x2 of pixels into channels, then a full 3x3 convolution."""
 
@@ -65,9 +69,29 @@ class Focus(nn.Module):
         self.conv = Conv(shape, 12, c_out, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        # Order of the four phases as in the COCO weights: left column first, top before bottom.
-        quarters = (x[..., ::2, ::2], x[..., 1::2, ::2], x[..., ::2, 1::2], x[..., 1::2, 1::2])
-        return self.conv(torch.cat(quarters, 1))
+        return self.conv(torch.cat([x[..., down::2, right::2] for down, right in PHASES], 1))
+
+
+class Folded(nn.Module):
+    """A trained `Focus` as one 6x6 convolution of stride 2: the same sums without twelve copied planes.
+
+    ONNX Runtime spends a tenth of the nano's time on those slices.
+    """
+
+    def __init__(self, focus: Focus):
+        super().__init__()
+        old = focus.conv.conv
+        self.conv = nn.Conv2d(3, old.out_channels, 6, 2, 2)
+        weight = old.weight.detach()
+        folded = weight.new_zeros(self.conv.weight.shape)
+        for quarter, (down, right) in enumerate(PHASES):
+            folded[:, :, down::2, right::2] = weight[:, 3 * quarter:3 * quarter + 3]
+        self.conv.weight.data.copy_(folded)
+        self.conv.bias.data.copy_(old.bias.detach())
+        self.activation = focus.conv.activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.conv(x))
 
 
 class Bottleneck(nn.Module):

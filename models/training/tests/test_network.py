@@ -6,7 +6,7 @@ from ember_train.assign import Targets, assign
 from ember_train.batches import collate
 from ember_train.canvas import Sample
 from ember_train.loss import loss_of
-from ember_train.network import NANO, SHAPES, Detector, Shape, grid
+from ember_train.network import NANO, SHAPES, Detector, Focus, Folded, Shape, grid
 from ember_train.weights import convolutions, difference_to_onnx, doubled, load_onnx
 
 
@@ -25,6 +25,14 @@ class _Raw(torch.nn.Module):
 def test_the_nano_has_the_published_size():
     assert sum(p.numel() for p in Detector(NANO).parameters()) == 889_253
     assert len(convolutions(Detector(NANO))) == 113
+
+
+def test_a_folded_stem_computes_the_same():
+    torch.manual_seed(1)
+    focus = Focus(NANO, 16)
+    for height, width in ((64, 96), (32, 32)):
+        pixels = torch.rand(2, 3, height, width) * 255
+        assert torch.allclose(focus(pixels), Folded(focus)(pixels), atol=1e-3)
 
 
 def test_weights_read_from_onnx_equal_onnx_runtime(tmp_path):
