@@ -1,19 +1,30 @@
 //! A small grey copy of the picture: how the camera moved since the last frame, and what changed besides.
 
+use std::ops::Range;
+
 use crate::flow::detection::BBox;
 use crate::flow::frame::{Picture, PixelFormat};
 
 /// Width of the grid in cells; the height follows the picture's shape.
 const WIDTH: usize = 192;
+/// A cell is the mean of up to so many samples each way.
+const SAMPLES: usize = 4;
+/// Steps of a cell's value to one grey level.
+const STEPS: u16 = 16;
+/// Large differences are moving things, not the camera: they count no more than 24 grey levels.
+const MOST: u16 = 24 * STEPS;
+/// What changes beside a box counts no more than 4 grey levels: it may be another fire.
+const BESIDE: u16 = 4 * STEPS;
 /// The camera may have moved by this share of the picture's width between two frames.
 const REACH: f32 = 0.15;
-/// So many of the best coarse moves are looked at closely.
+/// So many of the best moves of a coarse grid are looked at on the next finer one.
 const REFINED: usize = 4;
 
 /// Mean grey levels of the picture on a coarse grid.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LumaGrid {
-    cells: Vec<f32>,
+    /// Row by row, in sixteenths of a grey level.
+    cells: Vec<u16>,
     width: usize,
     height: usize,
     /// Source pixels per cell, the same both ways.
@@ -29,6 +40,14 @@ pub struct Motion {
     pub dy: f32,
 }
 
+/// A move by whole cells, right and down, and the mean difference that it leaves.
+#[derive(Clone, Copy, Debug)]
+struct Move {
+    dx: isize,
+    dy: isize,
+    mismatch: f32,
+}
+
 impl LumaGrid {
     /// Makes the grid of a picture; each cell is the mean of up to 16 samples.
     #[must_use]
@@ -40,25 +59,34 @@ impl LumaGrid {
         let width = WIDTH.min(source_width).max(1);
         let cell_px = source_width as f32 / width as f32;
         let height = ((source_height as f32 / cell_px) as usize).max(1);
-        let step = (cell_px / 4.0).max(1.0);
+        let each = SAMPLES.min(cell_px as usize).max(1);
+        // Where along an axis the samples of all cells lie.
+        let places = |cells: usize, limit: usize| -> Vec<usize> {
+            (0..cells * each)
+                .map(|at| ((at as f32 * cell_px / each as f32) as usize).min(limit.saturating_sub(1)))
+                .collect()
+        };
+        let (columns, rows) = (places(width, source_width), places(height, source_height));
+        let scale = STEPS / (each * each) as u16;
+        let rest = STEPS % (each * each) as u16;
         let mut cells = Vec::with_capacity(width * height);
-        for row in 0..height {
-            for column in 0..width {
-                let (mut sum, mut count) = (0_u32, 0_u32);
-                let mut y = row as f32 * cell_px;
-                while y < (row + 1) as f32 * cell_px {
-                    let mut x = column as f32 * cell_px;
-                    let line = (y as usize).min(source_height.saturating_sub(1)) * stride;
-                    while x < (column + 1) as f32 * cell_px {
-                        if let Some(sample) = samples.get(line + (x as usize).min(source_width - 1)) {
-                            sum += u32::from(*sample);
-                            count += 1;
-                        }
-                        x += step;
-                    }
-                    y += step;
+        for lines in rows.chunks_exact(each) {
+            let first = cells.len();
+            cells.resize(first + width, 0);
+            for row in lines {
+                let Some(line) = samples.get(row * stride..row * stride + source_width) else {
+                    continue;
+                };
+                for (cell, places) in cells.iter_mut().skip(first).zip(columns.chunks_exact(each)) {
+                    *cell += places
+                        .iter()
+                        .map(|place| u16::from(line.get(*place).copied().unwrap_or(0)))
+                        .sum::<u16>();
                 }
-                cells.push(sum as f32 / count.max(1) as f32);
+            }
+            for cell in cells.iter_mut().skip(first) {
+                // Nine samples do not divide sixteen steps.
+                *cell = *cell * scale + *cell * rest / (each * each) as u16;
             }
         }
         Self {
@@ -69,94 +97,134 @@ impl LumaGrid {
         }
     }
 
-    fn at(&self, column: usize, row: usize) -> f32 {
-        self.cells.get(row * self.width + column).copied().unwrap_or(0.0)
+    fn at(&self, column: usize, row: usize) -> u16 {
+        self.cells.get(row * self.width + column).copied().unwrap_or(0)
     }
 
-    /// Returns the same grid with a quarter of the cells each way.
-    fn coarse(&self) -> Self {
-        let (width, height) = ((self.width / 4).max(1), (self.height / 4).max(1));
+    /// Returns the same grid with half of the cells each way.
+    fn halved(&self) -> Self {
+        let (width, height) = ((self.width / 2).max(1), (self.height / 2).max(1));
         let mut cells = Vec::with_capacity(width * height);
         for row in 0..height {
+            let below = (row * 2 + 1).min(self.height - 1);
             for column in 0..width {
-                let mut sum = 0.0;
-                for inner in 0..16 {
-                    sum += self.at(
-                        (column * 4 + inner % 4).min(self.width - 1),
-                        (row * 4 + inner / 4).min(self.height - 1),
-                    );
-                }
-                cells.push(sum / 16.0);
+                let right = (column * 2 + 1).min(self.width - 1);
+                let sum = self.at(column * 2, row * 2)
+                    + self.at(right, row * 2)
+                    + self.at(column * 2, below)
+                    + self.at(right, below);
+                cells.push(sum / 4);
             }
         }
         Self {
             cells,
             width,
             height,
-            cell_px: self.cell_px * 4.0,
+            cell_px: self.cell_px * 2.0,
         }
     }
 
-    /// Returns the mean difference of this grid to `before` moved by whole cells, over the part that both show.
+    /// Returns the mean difference, in steps, of this grid to `before` moved by whole cells, over the part that both
+    /// show.
     fn mismatch(&self, before: &Self, dx: isize, dy: isize) -> f32 {
-        let (mut sum, mut count) = (0.0, 0_u32);
-        let columns = dx.max(0) as usize..(self.width as isize + dx.min(0)).max(0) as usize;
-        for row in dy.max(0) as usize..(self.height as isize + dy.min(0)).max(0) as usize {
-            let now = row * self.width;
-            let was = (row as isize - dy) as usize * before.width;
-            for column in columns.clone() {
-                let other = was + (column as isize - dx) as usize;
-                if let (Some(a), Some(b)) = (self.cells.get(now + column), before.cells.get(other)) {
-                    // Large differences are moving things, not the camera: they count no more than 24 grey levels.
-                    sum += (a - b).abs().min(24.0);
-                    count += 1;
+        let shown =
+            |moved: isize, size: usize| moved.max(0) as usize..(size as isize + moved.min(0)).max(0) as usize;
+        let (columns, rows) = (shown(dx, self.width), shown(dy, self.height));
+        let (mut sum, mut count) = (0_u64, 0);
+        for row in rows {
+            let now = row * self.width + columns.start;
+            let was = ((row as isize - dy) as usize * before.width)
+                .wrapping_add_signed(columns.start as isize - dx);
+            let (Some(now), Some(was)) = (
+                self.cells.get(now..now + columns.len()),
+                before.cells.get(was..was + columns.len()),
+            ) else {
+                continue;
+            };
+            let differences = now
+                .iter()
+                .zip(was)
+                .map(|(a, b)| u32::from(a.abs_diff(*b).min(MOST)));
+            sum += u64::from(differences.sum::<u32>());
+            count += columns.len();
+        }
+        if count == 0 {
+            f32::MAX
+        } else {
+            sum as f32 / count as f32
+        }
+    }
+
+    fn moved(&self, before: &Self, dx: isize, dy: isize) -> Move {
+        Move {
+            dx,
+            dy,
+            mismatch: self.mismatch(before, dx, dy),
+        }
+    }
+
+    /// Returns the best moves among those within `reach` cells of the given ones, the best first.
+    fn best_near(&self, before: &Self, near: &[Move], reach: isize) -> Vec<Move> {
+        let mut moves: Vec<Move> = Vec::new();
+        for place in near {
+            for dy in place.dy - reach..=place.dy + reach {
+                for dx in place.dx - reach..=place.dx + reach {
+                    if !moves.iter().any(|known| (known.dx, known.dy) == (dx, dy)) {
+                        moves.push(self.moved(before, dx, dy));
+                    }
                 }
             }
         }
-        if count == 0 { f32::MAX } else { sum / count as f32 }
+        moves.sort_by(|a, b| a.mismatch.total_cmp(&b.mismatch));
+        moves.truncate(REFINED);
+        moves
     }
 
     /// Returns how the picture moved since `before`; no motion where the two do not compare.
+    ///
+    /// Coarse to fine: all moves within reach on a grid of a quarter of the cells each way, then the best of them and
+    /// their neighbours on half of the cells, then on all.
     #[must_use]
     pub fn motion_since(&self, before: &Self) -> Motion {
         if (self.width, self.height) != (before.width, before.height) {
             return Motion::default();
         }
-        let (coarse, coarse_before) = (self.coarse(), before.coarse());
-        let reach = ((coarse.width as f32 * REACH) as isize).max(1);
-        let mut coarse_moves = Vec::new();
-        for dy in -reach..=reach {
-            for dx in -reach..=reach {
-                coarse_moves.push((coarse.mismatch(&coarse_before, dx, dy), dx * 4, dy * 4));
-            }
-        }
-        coarse_moves.sort_by(|a, b| a.0.total_cmp(&b.0));
-        coarse_moves.truncate(REFINED);
+        let (half, half_before) = (self.halved(), before.halved());
+        let (quarter, quarter_before) = (half.halved(), half_before.halved());
+        let rest = |grid: &Self, before: &Self| grid.moved(before, 0, 0);
+        let finer = |moves: Vec<Move>| -> Vec<Move> {
+            moves
+                .into_iter()
+                .map(|place| Move {
+                    dx: place.dx * 2,
+                    dy: place.dy * 2,
+                    ..place
+                })
+                .collect()
+        };
+        let reach = ((quarter.width as f32 * REACH) as isize).max(1);
+        let coarse = quarter.best_near(&quarter_before, &[rest(&quarter, &quarter_before)], reach);
+        let middle = half.best_near(&half_before, &finer(coarse), 1);
+        let fine = self.best_near(before, &finer(middle), 1);
         // A move must explain the picture clearly better than rest: sky and fields look alike everywhere.
-        let (mut fine, mut least) = ((0, 0), self.mismatch(before, 0, 0) * 0.98);
-        for (_, near_x, near_y) in coarse_moves {
-            for dy in near_y - 3..=near_y + 3 {
-                for dx in near_x - 3..=near_x + 3 {
-                    let mismatch = self.mismatch(before, dx, dy);
-                    if mismatch < least {
-                        (fine, least) = ((dx, dy), mismatch);
-                    }
-                }
-            }
+        let mut best = rest(self, before);
+        best.mismatch *= 0.98;
+        if let Some(found) = fine.first().filter(|found| found.mismatch < best.mismatch) {
+            best = *found;
         }
         let sub_x = parabola(
-            self.mismatch(before, fine.0 - 1, fine.1),
-            least,
-            self.mismatch(before, fine.0 + 1, fine.1),
+            self.mismatch(before, best.dx - 1, best.dy),
+            best.mismatch,
+            self.mismatch(before, best.dx + 1, best.dy),
         );
         let sub_y = parabola(
-            self.mismatch(before, fine.0, fine.1 - 1),
-            least,
-            self.mismatch(before, fine.0, fine.1 + 1),
+            self.mismatch(before, best.dx, best.dy - 1),
+            best.mismatch,
+            self.mismatch(before, best.dx, best.dy + 1),
         );
         Motion {
-            dx: (fine.0 as f32 + sub_x) * self.cell_px,
-            dy: (fine.1 as f32 + sub_y) * self.cell_px,
+            dx: (best.dx as f32 + sub_x) * self.cell_px,
+            dy: (best.dy as f32 + sub_y) * self.cell_px,
         }
     }
 
@@ -170,20 +238,47 @@ impl LumaGrid {
         let row = |y: f32| ((y / self.cell_px).max(0.0) as usize).min(self.height - 1);
         let (left, right) = (column(bbox.x0), column(bbox.x1));
         let (top, bottom) = (row(bbox.y0), row(bbox.y1));
-        let (mut inside, mut inside_count, mut outside, mut outside_count) = (0.0, 0_u32, 0.0, 0_u32);
-        for y in 0..self.height {
-            for x in 0..self.width {
-                let change = (self.at(x, y) - before.at(x, y)).abs();
-                if (left..=right).contains(&x) && (top..=bottom).contains(&y) {
-                    inside += change;
-                    inside_count += 1;
-                } else {
-                    outside += change.min(4.0);
-                    outside_count += 1;
-                }
+        let inside = Region {
+            columns: left..right.max(left) + 1,
+            rows: top..bottom.max(top) + 1,
+        };
+        let all = Region {
+            columns: 0..self.width,
+            rows: 0..self.height,
+        };
+        let outside = self.change(before, &all, BESIDE) - self.change(before, &inside, BESIDE);
+        let outside_cells = (all.cells() - inside.cells()).max(1);
+        let steps = self.change(before, &inside, u16::MAX) as f32 / inside.cells() as f32
+            - outside as f32 / outside_cells as f32;
+        steps / f32::from(STEPS)
+    }
+
+    /// Returns the sum of the changes, in steps, of a region's cells, each counted up to `most`.
+    fn change(&self, before: &Self, region: &Region, most: u16) -> u64 {
+        let mut sum = 0;
+        for row in region.rows.clone() {
+            let line = row * self.width + region.columns.start..row * self.width + region.columns.end;
+            if let (Some(now), Some(was)) = (self.cells.get(line.clone()), before.cells.get(line)) {
+                let changes = now
+                    .iter()
+                    .zip(was)
+                    .map(|(a, b)| u32::from(a.abs_diff(*b).min(most)));
+                sum += u64::from(changes.sum::<u32>());
             }
         }
-        inside / inside_count.max(1) as f32 - outside / outside_count.max(1) as f32
+        sum
+    }
+}
+
+/// Cells of some columns and rows; never empty.
+struct Region {
+    columns: Range<usize>,
+    rows: Range<usize>,
+}
+
+impl Region {
+    fn cells(&self) -> usize {
+        self.columns.len() * self.rows.len()
     }
 }
 
@@ -252,7 +347,7 @@ mod tests {
         assert!(before.activity_since(&before, &spot).abs() < 1e-6);
         let mut after = before.clone();
         for cell in after.cells.iter_mut().skip(35 * 192 + 35).take(10) {
-            *cell += 60.0;
+            *cell += 60 * STEPS;
         }
         assert!(after.activity_since(&before, &spot) > 1.0);
     }
