@@ -2,6 +2,8 @@
 //!
 //! `cargo bench --bench capacity -- --duty watch --streams 1,8,14 --seconds 60`. A row is carried when the worst source's
 //! frame age (95th percentile, at the verdict) is below 1 s and every source got at least 95 % of the looks asked for.
+//! `step` is how far the service has slowed its sources to fit the machine; on a clip with a fire in it (`--clip`) all
+//! sources rise to alarm and do what they can.
 
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 #![expect(clippy::disallowed_methods, reason = "a bench waits and measures")]
@@ -224,10 +226,13 @@ fn row(args: &Args, clip: &Path, count: usize) -> f64 {
         .into_iter()
         .fold(0.0, f64::max);
     let lost: f64 = all(&page, "emberwatch_frames_total", "fate=\"lost_").iter().sum();
+    let step = all(&page, "emberwatch_admission_step", "")
+        .into_iter()
+        .fold(0.0, f64::max);
     let after = service.resident_mib();
     let is_carried = least >= 0.95 && age < 1.0 && shares.len() == count;
     println!(
-        "{count:>7}  {:>6.2}  {:>6.3}  {:>6.2}  {mean:>5.3}  {least:>5.3}  {lost:>6.0}  {:>6.2}  {:>6.2}  {after:>8.1}  {:>8.1}  {}",
+        "{count:>7}  {:>6.2}  {:>6.3}  {:>6.2}  {mean:>5.3}  {least:>5.3}  {lost:>6.0}  {step:>4.0}  {:>6.2}  {:>6.2}  {after:>8.1}  {:>8.1}  {}",
         first_s,
         age,
         shares.len() as f64,
@@ -256,7 +261,9 @@ fn main() {
         args.duty,
         args.seconds
     );
-    println!("streams  first_s  p95_age  seen  mean  least  lost  cores  server  rss_MiB  grown_MiB");
+    println!(
+        "streams  first_s  p95_age  seen  mean  least    lost  step   cores  server  rss_MiB  grown_MiB"
+    );
     let mut memory = Vec::new();
     for &count in &args.streams {
         memory.push((count as f64, row(&args, &clip, count)));

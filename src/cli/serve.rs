@@ -22,7 +22,7 @@ pub struct ServeArgs {
     #[arg(long, default_value_t = 8554)]
     port: u16,
 
-    /// Serves each recording this often, as NAME0, NAME1 and so on.
+    /// Serves each recording this often, as NAME0, NAME1 and so on, each beginning at another place of it.
     #[arg(long, value_name = "N")]
     copies: Option<u32>,
 

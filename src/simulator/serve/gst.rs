@@ -77,7 +77,8 @@ impl RtspServer {
         );
         Ok(names
             .iter()
-            .map(|name| {
+            .enumerate()
+            .map(|(number, name)| {
                 let factory = rtsp::RTSPMediaFactory::new();
                 factory.set_launch(&launch);
                 factory.set_shared(true);
@@ -88,8 +89,9 @@ impl RtspServer {
                         .build();
                     factory.add_role_from_structure(&role);
                 }
+                let begin = reel.begin(number, names.len());
                 let reel = Arc::clone(&reel);
-                factory.connect_media_configure(move |_, media| feed(media, &reel));
+                factory.connect_media_configure(move |_, media| feed(media, &reel, begin));
                 mounts.add_factory(&format!("/{name}"), factory);
                 format!("rtsp://127.0.0.1:{}/{name}", self.port)
             })
@@ -110,8 +112,8 @@ impl RtspServer {
     }
 }
 
-/// Sends the reel's pieces as the media asks for them; its sinks keep the pace.
-fn feed(media: &rtsp::RTSPMedia, reel: &Arc<Reel>) {
+/// Sends the reel's pieces as the media asks for them, from a place on; its sinks keep the pace.
+fn feed(media: &rtsp::RTSPMedia, reel: &Arc<Reel>, begin: u64) {
     let bin = media.element().downcast::<gst::Bin>().ok();
     let source = bin.and_then(|bin| bin.by_name_recurse_up("reel")?.downcast::<gst_app::AppSrc>().ok());
     let Some(source) = source else { return };
@@ -119,7 +121,8 @@ fn feed(media: &rtsp::RTSPMedia, reel: &Arc<Reel>) {
         source.set_caps(Some(&caps));
     }
     let reel = Arc::clone(reel);
-    let next = AtomicU64::new(0);
+    let origin = reel.piece(begin).map_or(0, |piece| piece.dts);
+    let next = AtomicU64::new(begin);
     source.set_callbacks(
         gst_app::AppSrcCallbacks::builder()
             .need_data(move |source, _| {
@@ -128,8 +131,8 @@ fn feed(media: &rtsp::RTSPMedia, reel: &Arc<Reel>) {
                 };
                 let mut buffer = gst::Buffer::from_slice(piece.bytes);
                 if let Some(buffer) = buffer.get_mut() {
-                    buffer.set_pts(gst::ClockTime::from_nseconds(piece.pts));
-                    buffer.set_dts(gst::ClockTime::from_nseconds(piece.dts));
+                    buffer.set_pts(gst::ClockTime::from_nseconds(piece.pts.saturating_sub(origin)));
+                    buffer.set_dts(gst::ClockTime::from_nseconds(piece.dts.saturating_sub(origin)));
                     if !piece.is_key {
                         buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
                     }

@@ -91,6 +91,14 @@ impl Reel {
         })
     }
 
+    /// Returns the number of the piece with which the camera of this number among so many begins.
+    ///
+    /// Cameras are not switched on together: each begins at another place of the round, and mostly between two key
+    /// frames, as a camera does that was running before anybody looked.
+    fn begin(&self, number: usize, cameras: usize) -> u64 {
+        (self.pieces.len() * number / cameras.max(1)) as u64
+    }
+
     /// Returns the piece with this number, counted over all rounds, with its times.
     fn piece(&self, number: u64) -> Option<Piece> {
         let count = u64::try_from(self.pieces.len()).ok()?;
@@ -136,6 +144,15 @@ mod tests {
             .collect();
         shown.sort_unstable();
         assert_eq!(shown, [40, 80, 120, 160, 200, 240, 280, 320, 360]);
+    }
+
+    #[test]
+    fn cameras_of_one_recording_begin_spread_over_it() {
+        let pieces = (0..50).map(|number| piece(number * 40, number * 40)).collect();
+        let reel = Reel::new(Encoding::H264, String::new(), pieces).expect("there are pieces");
+        let begins: Vec<u64> = (0..4).map(|number| reel.begin(number, 4)).collect();
+        assert_eq!(begins, [0, 12, 25, 37]);
+        assert_eq!(reel.begin(0, 1), 0);
     }
 
     #[test]
