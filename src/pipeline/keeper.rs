@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
-use tracing::error;
+use tracing::{error, warn};
 
+use crate::flow::frame::Picture;
 use crate::flow::hash::hexadecimal;
 use crate::flow::pose::PoseProvider;
 use crate::flow::report::{Evidence, EvidenceKind};
@@ -15,6 +16,7 @@ use crate::flow::time::{CaptureTime, MediaTime};
 use crate::flow::track::TrackId;
 use crate::stages::evidence::clip::{cut_clip, located_clip};
 use crate::stages::evidence::ring::{Clip, ClipRing};
+use crate::stages::evidence::still::decode_still;
 use crate::stages::locate::CameraChoice;
 use crate::stages::report::EvidenceKeeper;
 
@@ -22,6 +24,8 @@ use crate::stages::report::EvidenceKeeper;
 pub struct FolderKeeper {
     folder: PathBuf,
     ring: Option<ClipRing>,
+    /// Whether the ring holds a larger stream than the one that is looked at.
+    is_larger: bool,
     begun: BTreeMap<String, (TrackId, CaptureTime)>,
     poses: Option<(Arc<dyn PoseProvider>, CameraChoice)>,
 }
@@ -33,6 +37,7 @@ impl FolderKeeper {
         Self {
             folder,
             ring,
+            is_larger: false,
             begun: BTreeMap::new(),
             poses: None,
         }
@@ -58,6 +63,15 @@ impl FolderKeeper {
         self.index(EvidenceKind::Clip, &name, captured)
             .inspect_err(|why| error!(path = %written.display(), %why, "a clip cannot be read back"))
             .ok()
+    }
+
+    /// Keeps files in `folder`; clips and snapshots come from the packets of a larger stream in `ring`.
+    #[must_use]
+    pub fn of_larger(folder: PathBuf, ring: ClipRing) -> Self {
+        Self {
+            is_larger: true,
+            ..Self::new(folder, Some(ring))
+        }
     }
 
     fn index(&self, kind: EvidenceKind, name: &str, captured: CaptureTime) -> std::io::Result<Evidence> {
@@ -90,6 +104,15 @@ impl EvidenceKeeper for FolderKeeper {
         write()
             .inspect_err(
                 |why| error!(path = %path.display(), %why, "evidence could not be written: look at the disk"),
+            )
+            .ok()
+    }
+
+    fn larger(&mut self, at: MediaTime) -> Option<Picture> {
+        let ring = self.ring.as_ref().filter(|_| self.is_larger)?;
+        decode_still(&ring.packets_to(at), at)
+            .inspect_err(
+                |why| warn!(%why, "the snapshot shows the small stream: the large one gave no picture"),
             )
             .ok()
     }

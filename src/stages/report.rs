@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::evidence::clean::{Seen, clean_jpeg};
 use super::evidence::snapshot::{Annotation, snapshot_jpeg, thumbnail_jpeg};
 use super::locate::LocatedFrame;
+use crate::flow::frame::Picture;
 use crate::flow::report::{Evidence, EvidenceKind, ModelTag, TrackReport};
 use crate::flow::source::{Liveness, Mount, SourceId};
 use crate::flow::time::{CaptureClock, CaptureTime, MediaTime};
@@ -28,6 +29,12 @@ pub trait EvidenceKeeper: Send {
         captured: CaptureTime,
     ) -> Option<Evidence>;
 
+    /// Returns the picture at `at` of a larger stream of the same camera, where detection looks at a small one.
+    fn larger(&mut self, at: MediaTime) -> Option<Picture> {
+        let _ = at;
+        None
+    }
+
     /// Begins a clip around `alarm`.
     fn begin_clip(&mut self, name: &str, track: TrackId, alarm: MediaTime, captured: CaptureTime);
 
@@ -44,8 +51,6 @@ pub struct ReportSettings {
     pub liveness: Liveness,
     /// Whether its camera stands still.
     pub mount: Mount,
-    /// Which model looks.
-    pub model: ModelTag,
     /// How often a burning track is reported again.
     pub every: Duration,
     /// When the first frame was taken, for recordings that do not say when.
@@ -96,9 +101,22 @@ impl Reporter {
             track.id,
             track.class
         );
-        let boxes = Annotation::of(frame);
+        let mut boxes = Annotation::of(frame);
+        let mut fire = track.bbox;
+        let picture = match self.keeper.larger(frame.meta.pts) {
+            Some(larger) => {
+                let across = larger.width as f32 / frame.picture.width.max(1) as f32;
+                let down = larger.height as f32 / frame.picture.height.max(1) as f32;
+                fire = fire.scaled(across, down);
+                for annotation in &mut boxes {
+                    annotation.bbox = annotation.bbox.scaled(across, down);
+                }
+                larger
+            }
+            None => frame.picture.clone(),
+        };
         let mut evidence = Vec::new();
-        if let Some(jpeg) = snapshot_jpeg(&frame.picture, &boxes) {
+        if let Some(jpeg) = snapshot_jpeg(&picture, &boxes) {
             evidence.extend(self.keeper.keep(
                 EvidenceKind::Snapshot,
                 &format!("{name}.jpg"),
@@ -106,7 +124,7 @@ impl Reporter {
                 captured,
             ));
         }
-        if let Some(jpeg) = thumbnail_jpeg(&frame.picture, &boxes, &track.bbox, THUMBNAIL) {
+        if let Some(jpeg) = thumbnail_jpeg(&picture, &boxes, &fire, THUMBNAIL) {
             evidence.extend(self.keeper.keep(
                 EvidenceKind::Thumbnail,
                 &format!("{name}-small.jpg"),
@@ -177,7 +195,7 @@ impl Reporter {
                 bbox: track.bbox,
                 picture_size: (frame.picture.width, frame.picture.height),
                 evidence,
-                model: self.settings.model.clone(),
+                model: ModelTag::clone(&frame.model),
             };
             emit(report.clone());
             self.reported.insert(

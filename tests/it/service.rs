@@ -264,8 +264,24 @@ fn a_server_that_dies_takes_no_other_source_with_it_and_comes_back() {
     assert_eq!(service.wait().code(), Some(0));
 }
 
+/// Returns the names of the evidence of a kind in all events so far.
+fn evidence_of(service: &Service, kind: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for event in service.events() {
+        let evidence = event["data"]["properties"]["evidence"].as_array().cloned();
+        for kept in evidence.unwrap_or_default() {
+            if kept["kind"] == kind
+                && let Some(uri) = kept["uri"].as_str()
+            {
+                names.extend(uri.rsplit('/').next().map(str::to_owned));
+            }
+        }
+    }
+    names
+}
+
 #[test]
-fn a_fire_on_the_small_stream_becomes_an_event_with_a_clip_of_the_large_one() {
+fn a_fire_on_the_small_stream_becomes_an_event_with_pictures_and_a_clip_of_the_large_one() {
     let Some(fire) = fixture("video/house6.mp4") else {
         return;
     };
@@ -306,15 +322,7 @@ fn a_fire_on_the_small_stream_becomes_an_event_with_a_clip_of_the_large_one() {
         of_type(it, "emberwatch.incident.confirmed.v1")
     });
     service.until("a move of duty", |it| of_type(it, "emberwatch.source.duty.v1"));
-    let clip = |it: &Service| {
-        it.events().into_iter().find_map(|event| {
-            let evidence = event["data"]["properties"]["evidence"].as_array()?.clone();
-            let clip = evidence.into_iter().find(|kept| kept["kind"] == "clip")?;
-            clip["uri"]
-                .as_str()
-                .map(|uri| uri.rsplit('/').next().unwrap().to_owned())
-        })
-    };
+    let clip = |it: &Service| evidence_of(it, "clip").into_iter().next();
     service.until("a clip", |it| clip(it).is_some());
     let name = clip(&service).unwrap();
     let (status, _) = service.get(&format!("/api/v1/evidence/{name}"));
@@ -322,6 +330,12 @@ fn a_fire_on_the_small_stream_becomes_an_event_with_a_clip_of_the_large_one() {
     let cut = folder.path().join("data/evidence").join(&name);
     let clip = crate::reading::read(&cut).unwrap();
     assert_eq!(clip.frames[0].picture.width, 852);
+    let snapshots = evidence_of(&service, "snapshot");
+    assert!(!snapshots.is_empty());
+    for name in snapshots {
+        let picture = image::open(folder.path().join("data/evidence").join(&name)).unwrap();
+        assert_eq!((picture.width(), picture.height()), (852, 480), "{name}");
+    }
     service.signal(Signal::SIGTERM);
     assert_eq!(service.wait().code(), Some(0));
 }

@@ -11,3 +11,5 @@ pub mod ring;
 pub mod clip;
 
 pub mod recording;
+
+pub mod still;

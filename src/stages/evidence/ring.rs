@@ -82,6 +82,9 @@ struct Cut {
     until: MediaTime,
 }
 
+/// So many packets may be decoded before one that is shown earlier.
+const REORDERED: usize = 4;
+
 impl ClipRing {
     /// Makes an empty ring.
     #[must_use]
@@ -129,6 +132,27 @@ impl ClipRing {
             until: alarm + self.limits.after,
         });
         true
+    }
+
+    /// Returns the packets from which the picture shown at `at` can be decoded: the key frame before it and all that
+    /// follow, with a few beyond `at`, since pictures may be reordered. Nothing where no key frame is old enough.
+    #[must_use]
+    pub fn packets_to(&self, at: MediaTime) -> Vec<Packet> {
+        let shared = self.lock();
+        let start = shared
+            .packets
+            .iter()
+            .rposition(|packet| packet.is_key && packet.pts <= at);
+        let Some(start) = start else {
+            return Vec::new();
+        };
+        let beyond = shared
+            .packets
+            .iter()
+            .rposition(|packet| packet.pts <= at)
+            .map_or(start, |last| last + 1 + REORDERED);
+        let end = beyond.clamp(start + 1, shared.packets.len());
+        shared.packets.range(start..end).cloned().collect()
     }
 
     /// Returns the clips that became whole since the last time.
@@ -270,6 +294,20 @@ mod tests {
         // 10 s and at most one more group of 2 s.
         assert!((100_000..=121_000).contains(&ring.bytes()), "{}", ring.bytes());
         assert!(ring.lock().packets.front().is_some_and(|packet| packet.is_key));
+    }
+
+    #[test]
+    fn a_picture_is_decoded_from_the_key_frame_before_it() {
+        let ring = filled(ClipLimits::default(), 0..500);
+        let packets = ring.packets_to(at(47));
+        assert_eq!(
+            packets.first().map(|packet| (packet.is_key, packet.pts)),
+            Some((true, at(46)))
+        );
+        assert_eq!(packets.len(), 11 + REORDERED);
+        // The large stream may be a little behind: its newest picture does.
+        assert_eq!(ring.packets_to(at(60)).len(), 20);
+        assert!(ring.packets_to(at(20)).is_empty());
     }
 
     #[test]

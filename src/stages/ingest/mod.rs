@@ -68,6 +68,8 @@ pub mod gst;
 #[cfg(feature = "video")]
 pub use gst::GstOpener;
 #[cfg(feature = "video")]
+pub(crate) use picture::picture_of;
+#[cfg(feature = "video")]
 pub use state::abandoned_state_changes;
 
 pub use drive::{Ingested, RecordedTotals, Surroundings, run_live, run_recorded};

@@ -137,7 +137,8 @@ fn first_error(pipeline: &gst::Pipeline) -> Option<String> {
     }
 }
 
-fn buffer_of(packet: &Packet, earliest: MediaTime) -> gst::Buffer {
+/// Returns a packet as the library takes it, its times counted from `earliest`.
+pub(in crate::stages::evidence) fn buffer_of(packet: &Packet, earliest: MediaTime) -> gst::Buffer {
     let time = |at: MediaTime| gst::ClockTime::try_from(at.since(earliest)).ok();
     let mut buffer = gst::Buffer::from_slice(packet.bytes.clone());
     if let Some(buffer) = buffer.get_mut() {

@@ -7,6 +7,8 @@ mod gst;
 mod located;
 
 #[cfg(feature = "video")]
+pub(super) use gst::buffer_of;
+#[cfg(feature = "video")]
 pub use gst::cut_clip;
 #[cfg(feature = "video")]
 pub use located::located_clip;
