@@ -24,6 +24,8 @@ mod evaluation;
 #[cfg(feature = "video")]
 mod faults;
 mod fixtures;
+#[cfg(feature = "video")]
+mod flow;
 mod geo;
 mod geo_many;
 #[cfg(feature = "video")]
