@@ -11,7 +11,7 @@ use super::flight::Flight;
 use crate::flow::event::Event;
 use crate::flow::incident::{Incident, IncidentId};
 use crate::flow::pose::PoseProvider;
-use crate::flow::report::{Evidence, EvidenceKind, ModelTag, TrackReport};
+use crate::flow::report::{Evidence, EvidenceKind, TrackReport};
 use crate::flow::source::{Liveness, Mount, SourceId};
 use crate::flow::time::{CaptureTime, MediaTime};
 use crate::flow::track::{JudgedFrame, TrackId};
@@ -129,7 +129,6 @@ impl Cases {
         name: &str,
         evidence: &Path,
         mount: Mount,
-        model: ModelTag,
         seed: u64,
         ground: Option<Arc<Terrain>>,
     ) -> Result<Self, String> {
@@ -162,7 +161,6 @@ impl Cases {
                 source: SourceId::new(name),
                 liveness: Liveness::Recorded,
                 mount,
-                model,
                 every: std::time::Duration::from_secs(2),
                 origin,
             },

@@ -123,7 +123,6 @@ impl Analyst<'_> {
                 .sha256
                 .as_deref()
                 .and_then(|hash| u64::from_str_radix(hash.get(..16)?, 16).ok());
-            let tag = self.inference.tag().clone();
             let mount = self.settings.mount;
             let evidence = outputs.folder().join("evidence");
             match Cases::new(
@@ -131,7 +130,6 @@ impl Analyst<'_> {
                 outputs.recording(),
                 &evidence,
                 mount,
-                tag,
                 seed.unwrap_or(0),
                 self.settings.ground.clone(),
             ) {

@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::looking::{models_of, verify_settings};
 use super::machine;
 use crate::analysis::files::{Extras, Outputs, sha256_of, write_whole};
 use crate::analysis::page::{PageInput, page};
@@ -16,17 +17,28 @@ use crate::analysis::resume::Kept;
 use crate::analysis::run::{AnalysisSettings, Analyst};
 use crate::analysis::summary::{InputSummary, Summary, SummaryModel, rounded};
 use crate::clock::{Clock, SystemClock};
+use crate::config::file::ModelSection;
 use crate::config::load;
 use crate::flow::source::{Duty, Mount};
-use crate::models::catalogue::Catalogue;
 use crate::pipeline::inference::{Inference, InferenceSettings};
 use crate::pipeline::runner::Crew;
 use crate::pipeline::stats::Board;
 use crate::pipeline::stop::Stop;
 use crate::stages::batch::BatchBounds;
-use crate::stages::infer::{Model, Runtime, SessionOptions};
+use crate::stages::infer::{Runtime, SessionOptions};
 use crate::stages::sample::{Rate, Rates};
-use crate::stages::verify::rules::{ClassThreshold, VerifySettings};
+
+/// Returns how many threads decode a recording.
+///
+/// Where every frame is looked at, the model takes several times what the decoder does, and a decoder of several
+/// threads costs a sixth more for nothing. Where few are, decoding is what takes the time.
+fn decoder_threads(cores: usize, rate: Rate) -> u32 {
+    let threads = match rate {
+        Rate::All => (cores / 4).clamp(1, 4),
+        Rate::PerSecond(_) => cores.clamp(1, 4),
+    };
+    threads as u32
+}
 
 /// Analyses recordings: files, or folders of files.
 ///
@@ -109,43 +121,6 @@ fn mount(text: &str) -> Result<Mount, String> {
     }
 }
 
-/// Returns what a track must show, with the thresholds of the model's manifest.
-pub(crate) fn verify_settings(
-    model: &Model,
-    file: Option<&crate::config::file::VerifySection>,
-) -> VerifySettings {
-    use crate::flow::detection::Class;
-    let thresholds = |class: Class| {
-        let at = |duty| model.manifest().threshold(class, duty);
-        // A closer look must not make the verdict easier: alarm asks for at least what watch asks for.
-        ClassThreshold {
-            patrol: at(Duty::Patrol),
-            watch: at(Duty::Watch),
-            alarm: at(Duty::Alarm).max(at(Duty::Watch)),
-        }
-    };
-    let flat = |value: f32| ClassThreshold {
-        patrol: value,
-        watch: value,
-        alarm: value,
-    };
-    let defaults = VerifySettings::default();
-    let Some(file) = file else {
-        return VerifySettings {
-            flame: thresholds(Class::Flame),
-            smoke: thresholds(Class::Smoke),
-            ..defaults
-        };
-    };
-    VerifySettings {
-        flame: file.flame.map_or_else(|| thresholds(Class::Flame), flat),
-        smoke: file.smoke.map_or_else(|| thresholds(Class::Smoke), flat),
-        least_seconds: file.least_seconds.unwrap_or(defaults.least_seconds),
-        least_share: file.least_share.unwrap_or(defaults.least_share),
-        ..defaults
-    }
-}
-
 /// Returns every recording that is meant, in order, each once.
 fn recordings(inputs: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
@@ -202,17 +177,19 @@ pub fn run(args: &AnalyzeArgs) -> anyhow::Result<ExitCode> {
         )?)),
     };
 
-    let name = args
-        .model
-        .clone()
-        .or_else(|| pipeline.as_ref().map(|file| file.model.name.clone()))
-        .unwrap_or_else(|| crate::config::file::ModelSection::default().name);
-    let model = Model::find(&Catalogue::of_this_machine(), &name)?;
+    let mut section = pipeline
+        .as_ref()
+        .map_or_else(ModelSection::default, |file| file.model.clone());
+    if let Some(name) = &args.model {
+        section.name.clone_from(name);
+        section.alarm = None;
+    }
+    let models = models_of(&section)?;
     let runtime = Runtime::load()?;
     let provider = pipeline
         .as_ref()
         .map_or_else(Default::default, |file| file.model.provider);
-    let verify = verify_settings(&model, pipeline.as_ref().map(|file| &file.verify));
+    let verify = verify_settings(&models, pipeline.as_ref().map(|file| &file.verify));
     let watch = match args.rate {
         None => Rate::PerSecond(5.0),
         Some(0.0) => Rate::All,
@@ -238,8 +215,8 @@ pub fn run(args: &AnalyzeArgs) -> anyhow::Result<ExitCode> {
             wait: Duration::from_millis(pipeline.as_ref().map_or(20, |file| file.model.batch_wait_ms)),
         },
     };
-    let inference = Inference::start(&mut crew, &board, model, &runtime, &settings, &clock)?;
-    let tag = inference.tag().clone();
+    let inference = Inference::start(&mut crew, &board, models, &runtime, &settings, &clock)?;
+    let tag = inference.tag(args.duty);
     let version = env!("CARGO_PKG_VERSION");
     let kept = if args.resume {
         Kept::read(&args.out, version, &tag.sha256)
@@ -266,7 +243,7 @@ pub fn run(args: &AnalyzeArgs) -> anyhow::Result<ExitCode> {
             verify,
             masks: Vec::new(),
             privacy: Vec::new(),
-            decoder_threads: u32::try_from(machine::cores()).unwrap_or(1).min(4),
+            decoder_threads: decoder_threads(machine::cores(), watch),
             ground,
         },
     };

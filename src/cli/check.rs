@@ -93,18 +93,22 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let mut is_sound = true;
-    match Catalogue::of_this_machine().manifest(&file.model.name) {
-        Ok((manifest, folder)) => {
-            println!(
-                "model     {} {} in {}",
-                manifest.name,
-                manifest.version,
-                folder.display()
-            );
-        }
-        Err(error) => {
-            is_sound = false;
-            eprintln!("model.name: {error}");
+    let on_alarm = file.model.alarm.as_ref().map(|name| ("alarm", name));
+    for (field, name) in std::iter::once(("name", &file.model.name)).chain(on_alarm) {
+        match Catalogue::of_this_machine().manifest(name) {
+            Ok((manifest, folder)) => {
+                println!(
+                    "{:<9} {} {} in {}",
+                    if field == "name" { "model" } else { "on alarm" },
+                    manifest.name,
+                    manifest.version,
+                    folder.display()
+                );
+            }
+            Err(error) => {
+                is_sound = false;
+                eprintln!("model.{field}: {error}");
+            }
         }
     }
     println!(

@@ -20,6 +20,9 @@ pub mod analyze;
 pub mod run;
 
 #[cfg(feature = "video")]
+mod looking;
+
+#[cfg(feature = "video")]
 mod poses;
 
 mod ground;

@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::looking::models_of;
 use crate::clock::{Clock, SystemClock};
 use crate::config::file::PipelineFile;
 use crate::config::plan;
-use crate::models::catalogue::Catalogue;
-use crate::stages::infer::{Model, Runtime, SessionOptions};
+use crate::stages::infer::{Runtime, SessionOptions};
 use crate::stages::ingest::GstOpener;
 use crate::stages::ingest::{DutyControl, OpenRequest, Opener as _, Read};
 
@@ -18,15 +18,17 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Returns whether the model and every source could be opened.
 pub(crate) fn run(path: &Path, file: &PipelineFile) -> anyhow::Result<bool> {
-    let model = Model::find(&Catalogue::of_this_machine(), &file.model.name)?;
+    let models = models_of(&file.model)?;
     let runtime = Runtime::load()?;
     let options = SessionOptions {
         provider: file.model.provider,
         ..SessionOptions::default()
     };
-    for variant in &model.manifest().variants {
-        model.open(variant, &runtime, &options)?;
-        println!("opened    {}", variant.file);
+    for model in models.each() {
+        for variant in &model.manifest().variants {
+            model.open(variant, &runtime, &options)?;
+            println!("opened    {}", variant.file);
+        }
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let opener = GstOpener::new(Arc::clone(&clock))?;

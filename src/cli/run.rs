@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use clap::Args;
 use tracing::{error, info, warn};
 
-use super::analyze::verify_settings;
+use super::looking::{models_of, verify_settings};
 use super::{ground, machine, poses};
 use crate::clock::{Clock, SystemClock};
 use crate::config::file::{PipelineFile, SourceSection};
@@ -21,9 +21,8 @@ use crate::console::{self, Console, Hooks, WayBack};
 use crate::flow::source::{Liveness, SourceId};
 use crate::geo::Terrain;
 use crate::metrics;
-use crate::models::catalogue::Catalogue;
 use crate::pipeline::exit::Exit;
-use crate::pipeline::inference::InferenceSettings;
+use crate::pipeline::inference::{InferenceSettings, Models};
 use crate::pipeline::mount_watch::MountWatchSettings;
 use crate::pipeline::runner::Crew;
 use crate::pipeline::service::{LivePlan, Service};
@@ -34,7 +33,7 @@ use crate::pipeline::stop::Stop;
 use crate::stages::batch::BatchBounds;
 use crate::stages::evidence::ring::ClipLimits;
 use crate::stages::incident::{Ids, IncidentBook, IncidentDesk};
-use crate::stages::infer::{Model, Runtime, SessionOptions};
+use crate::stages::infer::{Runtime, SessionOptions};
 use crate::stages::ingest::{GstOpener, Opener};
 use crate::stages::publish::{self, PublishOptions, Publisher};
 use crate::stages::track::TrackSettings;
@@ -65,7 +64,7 @@ const LAST_DELIVERIES: Duration = Duration::from_secs(5);
 /// The service with everything around it.
 pub(crate) struct Running {
     service: Service,
-    model: Model,
+    models: Models,
     publisher: Publisher,
     console: Console,
     way_back: Option<WayBack>,
@@ -82,7 +81,7 @@ pub(crate) struct Running {
 impl Running {
     /// Starts the service of a pipeline file.
     pub(crate) fn start(path: &Path, file: PipelineFile, clock: &Arc<dyn Clock>) -> anyhow::Result<Self> {
-        let model = Model::find(&Catalogue::of_this_machine(), &file.model.name)?;
+        let models = models_of(&file.model)?;
         let runtime = Runtime::load()?;
         let opener: Arc<dyn Opener> = Arc::new(GstOpener::new(Arc::clone(clock))?);
         let data = plan::beside(path, &file.service.data);
@@ -116,7 +115,7 @@ impl Running {
             },
         };
         let service = Service::start(
-            model.clone(),
+            models.clone(),
             &runtime,
             &settings,
             &desk,
@@ -150,7 +149,7 @@ impl Running {
         keep_retention(&mut housekeeping, file.retention, &store, clock)?;
         let mut running = Self {
             service,
-            model,
+            models,
             publisher,
             console,
             way_back,
@@ -168,7 +167,7 @@ impl Running {
     }
 
     fn add(&mut self, source: &SourceSection) -> anyhow::Result<()> {
-        let live = live_plan(source, &self.file, &self.path, &self.model, self.ground.as_ref())?;
+        let live = live_plan(source, &self.file, &self.path, &self.models, self.ground.as_ref())?;
         self.service.add(live)?;
         Ok(())
     }
@@ -295,11 +294,11 @@ fn live_plan(
     source: &SourceSection,
     file: &PipelineFile,
     path: &Path,
-    model: &Model,
+    models: &Models,
     ground: Option<&Arc<Terrain>>,
 ) -> anyhow::Result<LivePlan> {
     let spec = plan::spec(source, path)?;
-    let verify = verify_settings(model, Some(&file.verify));
+    let verify = verify_settings(models, Some(&file.verify));
     let placed = poses::of_source(source, path, ground)?;
     let locate = {
         let placed = placed.clone();

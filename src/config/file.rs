@@ -60,6 +60,8 @@ pub struct PipelineFile {
 pub struct ModelSection {
     /// A name in the models folder, or the path of a folder with a `model.toml`.
     pub name: String,
+    /// A more accurate model for sources on alarm, by name or path; none looks with the first at every level.
+    pub alarm: Option<String>,
     /// What runs it.
     pub provider: Provider,
     /// Sessions of one thread each on a CPU; 0 stands for one per core.
@@ -77,6 +79,7 @@ impl Default for ModelSection {
     fn default() -> Self {
         Self {
             name: "fire-smoke-nano".to_owned(),
+            alarm: None,
             provider: Provider::Cpu,
             sessions: 0,
             batch: 1,

@@ -1,11 +1,13 @@
 //! A detection is one box in one frame, in source pixels.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::frame::FrameMeta;
 use super::frame::Picture;
+use super::report::ModelTag;
 
 /// What burns.
 #[derive(
@@ -134,6 +136,12 @@ impl BBox {
         )
     }
 
+    /// Returns the box in a picture so many times as wide and as high.
+    #[must_use]
+    pub fn scaled(&self, across: f32, down: f32) -> Self {
+        Self::new(self.x0 * across, self.y0 * down, self.x1 * across, self.y1 * down)
+    }
+
     /// Returns the box moved right and down.
     #[must_use]
     pub fn shifted(&self, dx: f32, dy: f32) -> Self {
@@ -173,4 +181,6 @@ pub struct DetectedFrame {
     pub picture: Picture,
     /// Sorted by falling score; all at or above the model's floor, not yet the alarm threshold.
     pub detections: Vec<Detection>,
+    /// Which model looked.
+    pub model: Arc<ModelTag>,
 }

@@ -9,7 +9,7 @@ use super::time::{CaptureTime, MediaTime};
 use super::track::{Decision, Reason, TrackId};
 
 /// Names the model behind a verdict.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ModelTag {
     /// The model's name, as in its manifest.
     pub name: String,

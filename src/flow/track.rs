@@ -1,9 +1,12 @@
 //! A track is detections joined in time; a verdict says whether it is fire, and why.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::detection::{BBox, Class, Detection};
 use super::frame::{FrameMeta, Picture};
+use super::report::ModelTag;
 use super::time::MediaTime;
 
 /// Numbers a track within its source; never used twice in one run.
@@ -66,6 +69,8 @@ pub struct TrackedFrame {
     pub detections: Vec<(Detection, Option<TrackId>)>,
     /// Every track that lives or ended in this frame.
     pub tracks: Vec<Track>,
+    /// Which model looked.
+    pub model: Arc<ModelTag>,
     /// How the picture moved since the frame before, in source pixels right and down; measured for moving cameras.
     pub motion: (f32, f32),
 }
@@ -166,6 +171,8 @@ pub struct JudgedFrame {
     pub detections: Vec<(Detection, Option<TrackId>)>,
     /// Every track that lives or ended in this frame.
     pub tracks: Vec<(Track, Verdict)>,
+    /// Which model looked.
+    pub model: Arc<ModelTag>,
     /// How the picture moved since the frame before, in source pixels right and down; measured for moving cameras.
     pub motion: (f32, f32),
 }

@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 use super::admission::{Admission, AdmissionSettings, Slowable, Strain};
 use super::exit::{Ending, Exit, root_cause};
 use super::feed::Feed;
-use super::inference::{Inference, InferenceSettings};
+use super::inference::{Inference, InferenceSettings, Models};
 use super::keeper::FolderKeeper;
 use super::link::{LinkSender, link};
 use super::mount_watch::MountWatchSettings;
@@ -29,7 +29,7 @@ use crate::flow::track::{Decision, JudgedFrame};
 use crate::stages::event_maker::EventMaker;
 use crate::stages::evidence::ring::{ClipLimits, ClipRing};
 use crate::stages::incident::IncidentDesk;
-use crate::stages::infer::{InferError, Model, Runtime};
+use crate::stages::infer::{InferError, Runtime};
 use crate::stages::ingest::{Opener, PacketTap};
 use crate::stages::locate::{LocateSettings, Locator};
 use crate::stages::report::{ReportSettings, Reporter};
@@ -119,7 +119,7 @@ fn machine(action: &str) -> impl FnOnce(std::io::Error) -> ServiceError {
 impl Service {
     /// Starts the shared threads: incidents, news, batch and infer. Sources are added afterwards.
     pub fn start(
-        model: Model,
+        models: Models,
         runtime: &Runtime,
         settings: &InferenceSettings,
         desk: &IncidentDesk,
@@ -152,7 +152,7 @@ impl Service {
             tell_news(&to_news, &news_shared, &news_desk, &maker)
         })
         .map_err(machine("start a thread"))?;
-        let inference = Inference::start(&mut crew, &shared.board, model, runtime, settings, clock)?;
+        let inference = Inference::start(&mut crew, &shared.board, models, runtime, settings, clock)?;
         Ok(Self {
             shared,
             inference: Some(inference),
@@ -223,14 +223,18 @@ impl Service {
         let mut crew = Crew::new(self.shared.board.clone(), Stop::new());
         let ring = plan.clips.map(ClipRing::new);
         let locate = (plan.locate)();
-        let keeper = FolderKeeper::new(self.evidence.clone(), ring.clone())
-            .with_poses(locate.poses.clone(), locate.camera);
+        let keeper = match &ring {
+            Some(ring) if plan.source.spec.detect.is_some() => {
+                FolderKeeper::of_larger(self.evidence.clone(), ring.clone())
+            }
+            _ => FolderKeeper::new(self.evidence.clone(), ring.clone()),
+        }
+        .with_poses(locate.poses.clone(), locate.camera);
         let reporter = Reporter::new(
             ReportSettings {
                 source: id.clone(),
                 liveness: plan.source.spec.liveness,
                 mount: plan.source.mount,
-                model: inference.tag().clone(),
                 every: plan.report_every,
                 origin: self.clock.wall(),
             },

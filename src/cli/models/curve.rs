@@ -10,8 +10,9 @@ use crate::analysis::curve::{Clip, curves, table};
 use crate::analysis::looks;
 use crate::analysis::summary::Summary;
 use crate::analysis::truth::{self, ClipTruth};
-use crate::cli::analyze::verify_settings;
+use crate::cli::looking::verify_settings;
 use crate::models::Catalogue;
+use crate::pipeline::inference::Models;
 use crate::stages::infer::Model;
 
 /// Names the analysis and what is true of its recordings.
@@ -82,7 +83,8 @@ pub(super) fn run(args: &CurveArgs, catalogue: &Catalogue) -> anyhow::Result<Exi
         "no recording of {} was analysed",
         args.analysis.display()
     );
-    let [by_threshold, by_persistence] = curves(&clips, verify_settings(&model, None));
+    let [by_threshold, by_persistence] =
+        curves(&clips, verify_settings(&Models::new(model.clone(), None), None));
     if args.json {
         let both = serde_json::json!({"by_threshold": by_threshold, "by_persistence": by_persistence});
         println!("{}", serde_json::to_string_pretty(&both)?);

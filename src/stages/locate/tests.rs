@@ -45,6 +45,7 @@ fn locator(poses: Option<fn(f64) -> Result<Pose, PoseRefusal>>, occluders: Vec<O
 fn frame(second: f64, bbox: BBox, decision: Decision, phase: TrackPhase) -> JudgedFrame {
     let pts = MediaTime::from_secs_f64(second);
     JudgedFrame {
+        model: Arc::default(),
         meta: FrameMeta {
             source: SourceId::new("drone"),
             sequence: 0,

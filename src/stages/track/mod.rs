@@ -119,6 +119,7 @@ impl Tracker {
             picture: frame.picture,
             detections,
             tracks,
+            model: frame.model,
             motion: (motion.dx, motion.dy),
         }
     }

@@ -12,6 +12,7 @@ fn frame(second: f64, detections: &[(Class, f32, BBox)]) -> DetectedFrame {
         (vec![128; 576], 32),
     ]);
     DetectedFrame {
+        model: Arc::default(),
         meta: FrameMeta {
             source: SourceId::new("tower"),
             sequence: (second * 5.0) as u64,

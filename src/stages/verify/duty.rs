@@ -120,6 +120,7 @@ mod tests {
             )
         };
         JudgedFrame {
+            model: Arc::default(),
             meta: FrameMeta {
                 source: SourceId::new("tower"),
                 sequence: 0,

@@ -58,6 +58,7 @@ impl Verifier {
             picture: frame.picture,
             detections: frame.detections,
             tracks,
+            model: frame.model,
             motion: frame.motion,
         }
     }

@@ -15,6 +15,7 @@ fn frame(second: f64, shown: Shown, first: f64, motion: (f32, f32)) -> TrackedFr
     let pts = MediaTime::from_secs_f64(second);
     let seen = shown.map(|(bbox, score, _)| Sighting { pts, score, bbox });
     TrackedFrame {
+        model: Arc::default(),
         meta: FrameMeta {
             source: SourceId::new("tower"),
             sequence: 0,
