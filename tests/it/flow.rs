@@ -146,6 +146,7 @@ impl Rig {
             privacy: Vec::new(),
             window: None,
             thinning: Arc::default(),
+            turning: None,
         };
         let mut crew = Crew::new(board.clone(), Stop::new());
         let outlets = Outlets {
