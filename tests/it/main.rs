@@ -7,6 +7,7 @@
 mod analysis;
 mod api;
 mod architecture;
+mod command_line;
 mod configuration;
 mod dispatch_brokers;
 mod dispatch_crash;
