@@ -92,14 +92,19 @@ pub(super) fn map(flight: &Flight) -> String {
             "<polyline points=\"{}\" fill=\"none\" stroke=\"#1c1f23\" stroke-width=\"2\"/>",
             sheet.points(flight.path.iter().map(|(_, point)| *point))
         );
-        for (label, end) in [("起 start", flight.path.first()), ("止 end", flight.path.last())] {
+        // The one above its point and the other below: a short flight would write them over each other.
+        let ends = [
+            ("起 start", flight.path.first(), -5.0),
+            ("止 end", flight.path.last(), 15.0),
+        ];
+        for (label, end, down) in ends {
             if let Some((_, point)) = end {
                 let (x, y) = sheet.at(*point);
                 let _written = write!(
                     svg,
                     "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\"/><text x=\"{:.1}\" y=\"{:.1}\" font-size=\"12\">{label}</text>",
                     x + 7.0,
-                    y - 5.0
+                    y + down
                 );
             }
         }

@@ -252,3 +252,94 @@ fn the_rules_applied_again_give_the_alerts_of_the_run_and_a_curve_around_them() 
         "{said}"
     );
 }
+
+#[test]
+fn a_simulated_fire_is_placed_where_it_burns_and_its_clip_says_where_the_camera_was() {
+    use emberwatch::flow::pose::Wgs84;
+    use emberwatch::geo::ellipsoid::distance_m;
+    use emberwatch::simulator::SCENE_PLACE;
+    if !has_runtime() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let program = || Command::new(env!("CARGO_BIN_EXE_emberwatch"));
+    let rendered = program()
+        .args([
+            "simulate",
+            "--scene",
+            "orbit",
+            "--telemetry-errors",
+            "--range",
+            "120",
+        ])
+        .args([
+            "--fire-start",
+            "0.5",
+            "--fire-size",
+            "2",
+            "--seconds",
+            "9",
+            "--fps",
+            "8",
+            "--size",
+            "960x540",
+        ])
+        .args(["--name", "near", "--out"])
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    assert!(rendered.status.success(), "{rendered:?}");
+    let out = folder.path().join("out");
+    // NAME.SRT beside NAME.mp4 is found without a word.
+    let run = analyze(&out, &[folder.path().join("near.mp4").to_str().unwrap()]);
+    assert!(run.status.success(), "{run:?}");
+    let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
+    let places: Value = serde_json::from_str(&read("incidents.geojson")).unwrap();
+    let position = &places["features"][0]["properties"]["position"];
+    let number = |pointer: &str| position.pointer(pointer).and_then(Value::as_f64).unwrap();
+    let point = Wgs84 {
+        lat: number("/point/lat"),
+        lon: number("/point/lon"),
+    };
+    let off_m = distance_m(point, SCENE_PLACE);
+    println!("simulated fire at 120 m: {off_m:.1} m off, {position}");
+    assert!(
+        off_m <= 2.0 * number("/ellipse/semi_minor_m"),
+        "{off_m} m, {position}"
+    );
+    assert!(read("incidents.kml").contains("<LineString>") && read("report.html").contains("<svg"));
+    let clip = std::fs::read_dir(out.join("evidence"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "ts"))
+        .expect("a clip with telemetry is there");
+    let dump = |path: &Path| -> Vec<Value> {
+        let dumped = program()
+            .args(["telemetry", "dump", "--json"])
+            .arg(path)
+            .output()
+            .unwrap();
+        String::from_utf8(dumped.stdout)
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    };
+    let (clip, flight) = (dump(&clip), dump(&folder.path().join("near.SRT")));
+    assert!(clip.len() >= 20, "{}", clip.len());
+    let first =
+        |samples: &[Value], pointer: &str| samples[0].pointer(pointer).and_then(Value::as_f64).unwrap();
+    for (pointer, tolerance) in [
+        ("/position/lat", 1e-6),
+        ("/position/lon", 1e-6),
+        ("/camera/yaw_deg", 0.01),
+        ("/camera/pitch_deg", 0.01),
+    ] {
+        let (written, told) = (first(&clip, pointer), first(&flight, pointer));
+        let off = (written - told).rem_euclid(360.0);
+        assert!(
+            off.min(360.0 - off) <= tolerance,
+            "{pointer}: {written} of {told}"
+        );
+    }
+}
