@@ -303,6 +303,7 @@ fn a_frame_of_a_video_is_found_by_its_number() {
 }
 
 /// Returns the bytes from the first packet at or after so many seconds on.
+#[cfg(feature = "video")]
 fn from_second(klv: &[u8], seconds: f64) -> Vec<u8> {
     let key = emberwatch::telemetry::klv::UAS_KEY;
     let starts: Vec<usize> = (0..klv.len()).filter(|at| klv[*at..].starts_with(&key)).collect();
