@@ -41,7 +41,7 @@ use crate::stages::preprocess::Input;
 /// its tensor of 1.3 MB). More would only grow old.
 pub const IN_FLIGHT: usize = 2;
 /// Frames of a recording that wait, ready, while every session has one of its own.
-const READY: usize = 2;
+const READY: usize = 8;
 
 /// What runs the model and how much of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
