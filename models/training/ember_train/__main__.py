@@ -11,7 +11,8 @@ from .problems import BadInput
 def main() -> int:
     parser = argparse.ArgumentParser(prog="ember_train", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    _data(commands.add_parser("data", help="check a dataset and pack it"))
+    _scenes(commands.add_parser("scenes", help="render scenes as a dataset of training pictures"))
+    _data(commands.add_parser("data", help="check datasets and pack them"))
     _train(commands.add_parser("train", help="train or resume"))
     _evaluate(commands.add_parser("evaluate", help="measure exported models on a split"))
     _export(commands.add_parser("export", help="write ONNX files from weights"))
@@ -27,21 +28,35 @@ def main() -> int:
     return 0
 
 
+def _scenes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--program", type=Path, default=Path("../../target/release/emberwatch"))
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=40)
+    parser.set_defaults(act=_act_scenes)
+
+
+def _act_scenes(a) -> None:
+    from .scenes import write_scenes
+
+    print(f"{write_scenes(a.program, a.out, a.seeds)} pictures in {a.out}")
+
+
 def _data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", nargs="?", default=os.environ.get("EMBERWATCH_DATASET"), help="folder (or EMBERWATCH_DATASET)")
+    parser.add_argument("dataset", nargs="*", default=[os.environ.get("EMBERWATCH_DATASET")],
+                        help="folders; their pictures are packed together (default: EMBERWATCH_DATASET)")
     parser.add_argument("--pack", type=Path, default=Path("work/pack"))
     parser.add_argument("--longest", type=int, default=416)
     parser.set_defaults(act=_act_data)
 
 
 def _act_data(a) -> None:
-    from .dataset import read_dataset
+    from .dataset import join, read_dataset
     from .pack import write_pack
     from .problems import Problem
 
-    if not a.dataset:
+    if not all(a.dataset):
         raise BadInput([Problem(Path("."), 0, "which dataset? give a folder or set EMBERWATCH_DATASET")])
-    dataset = read_dataset(Path(a.dataset))
+    dataset = join([read_dataset(Path(folder)) for folder in a.dataset])
     counts = write_pack(dataset, a.pack, a.longest)
     for warning in dataset.warnings:
         print(f"warning: {warning}", file=sys.stderr)

@@ -20,7 +20,7 @@ class Mix:
     """Chances by which samples are drawn. `sources` are shares of the burning pictures."""
 
     negatives: float = 0.30
-    sources: tuple[tuple[str, float], ...] = (("liuzifan", 0.54), ("biplab", 0.28), ("xiapinquan", 0.17), ("limjong", 0.01))
+    sources: tuple[tuple[str, float], ...] = (("liuzifan", 0.54), ("biplab", 0.28), ("xiapinquan", 0.17), ("limjong", 0.01), ("rendered", 0.15))
     ignite: float = 0.35  # of the negatives that are outdoors
     lookalike: float = 0.12  # of the negatives that stay negative
     mosaic: float = 0.37

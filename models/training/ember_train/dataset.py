@@ -65,6 +65,11 @@ def read_dataset(folder: Path) -> Dataset:
     return Dataset(folder, pictures, _across_splits(manifest if manifest.exists() else folder, pictures))
 
 
+def join(datasets: list[Dataset]) -> Dataset:
+    """Puts datasets together; the first gives its folder."""
+    return Dataset(datasets[0].folder, [p for d in datasets for p in d.pictures], [w for d in datasets for w in d.warnings])
+
+
 def read_labels(path: Path, problems: list[Problem]) -> np.ndarray:
     """Reads one YOLO label file; faults are appended to `problems`, the good rows returned."""
     rows = []

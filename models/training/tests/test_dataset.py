@@ -1,11 +1,15 @@
 """Faults of a dataset are named with file and line."""
 
+import os
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
-from ember_train.dataset import read_dataset
+from ember_train.dataset import join, read_dataset
 from ember_train.pack import Store, write_pack
 from ember_train.problems import BadInput
+from ember_train.scenes import write_scenes
 
 
 def fault_of(folder) -> str:
@@ -110,3 +114,26 @@ def test_a_plain_yolo_folder_takes_its_splits_from_folders(toy):
             path.rename(toy / kind / "val" / path.name)
     dataset = read_dataset(toy)
     assert len(dataset.split("val")) == 4 and len(dataset.split("train")) == 20
+
+
+def test_two_sets_are_packed_together(toy, tmp_path):
+    joined = join([read_dataset(toy), read_dataset(toy)])
+    assert write_pack(joined, tmp_path / "pack", 128)["pictures"] == 48
+    assert len(Store(tmp_path / "pack").entries) == 48
+
+
+def test_the_seeds_that_measure_are_not_trained_on(tmp_path):
+    with pytest.raises(BadInput, match="kept for measuring"):
+        write_scenes(tmp_path / "emberwatch", tmp_path, seeds=10, first=995)
+
+
+def test_rendered_scenes_are_a_sound_set(tmp_path):
+    program = Path(os.environ.get("EMBERWATCH_PROGRAM", "../../target/release/emberwatch"))
+    if not program.exists():
+        pytest.skip("no emberwatch program: set EMBERWATCH_PROGRAM")
+    count = write_scenes(program, tmp_path, seeds=1)
+    dataset = read_dataset(tmp_path)
+    assert len(dataset.pictures) == count == 60
+    burning = [p for p in dataset.pictures if p.source == "rendered"]
+    assert any(len(p.boxes) for p in burning)
+    assert not any(len(p.boxes) for p in dataset.pictures if p.source == "rendered_lookalike")
