@@ -3,11 +3,13 @@
 //! `cargo bench --bench capacity -- --duty watch --streams 1,8,14 --seconds 60`. A row is carried when the worst source's
 //! frame age (95th percentile, at the verdict) is below 1 s and every source got at least 95 % of the looks asked for.
 //! `step` is how far the service has slowed its sources to fit the machine; on a clip with a fire in it (`--clip`) all
-//! sources rise to alarm and do what they can.
+//! sources rise to alarm and do what they can. `slope` is how fast the service's memory grew over the later three quarters
+//! of the time; an hour of it is a soak: `--streams 4 --seconds 3600`. `--threads` shows what each kind of thread used.
 
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 #![expect(clippy::disallowed_methods, reason = "a bench waits and measures")]
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -37,6 +39,9 @@ struct Args {
     /// Which program; for comparing two builds.
     #[arg(long, default_value = env!("CARGO_BIN_EXE_emberwatch"))]
     program: PathBuf,
+    /// Shows the CPU time of the service's threads, by the end of their names.
+    #[arg(long)]
+    threads: bool,
     /// Given by `cargo bench`.
     #[arg(long, hide = true)]
     bench: bool,
@@ -61,13 +66,24 @@ impl Process {
     fn cpu_s(&self) -> f64 {
         let text = self.proc("stat");
         let after_name = text.rsplit_once(')').map_or("", |(_, rest)| rest);
-        let ticks: f64 = after_name
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .filter_map(|field| field.parse::<f64>().ok())
-            .sum();
-        ticks / 100.0
+        ticks(after_name) / 100.0
+    }
+
+    /// Returns the CPU seconds of its threads that run now, by the end of their names: `cam7/track` counts as `track`.
+    fn thread_cpu_s(&self) -> BTreeMap<String, f64> {
+        let mut spent = BTreeMap::new();
+        let folder = format!("/proc/{}/task", self.0.id());
+        for task in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let text = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            let Some((name, rest)) = text.split_once('(').and_then(|(_, named)| named.rsplit_once(')'))
+            else {
+                continue;
+            };
+            let kind = name.rsplit('/').next().unwrap_or(name);
+            let kind = kind.trim_end_matches(|letter: char| letter.is_ascii_digit() || letter == ':');
+            *spent.entry(kind.to_owned()).or_insert(0.0) += ticks(rest) / 100.0;
+        }
+        spent
     }
 
     /// Returns the anonymous resident memory in MiB.
@@ -83,6 +99,30 @@ impl Process {
             })
             .map_or(0.0, |kib: f64| kib / 1024.0)
     }
+}
+
+/// Returns the clock ticks in user and system mode of a `stat` line, from behind the name on.
+fn ticks(after_name: &str) -> f64 {
+    after_name
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<f64>().ok())
+        .sum()
+}
+
+/// Returns the slope of the points' regression line.
+fn slope(points: &[(f64, f64)]) -> f64 {
+    let count = points.len() as f64;
+    let mean = points.iter().fold((0.0, 0.0), |sum, point| {
+        (sum.0 + point.0 / count, sum.1 + point.1 / count)
+    });
+    let (mut across, mut along) = (0.0, 0.0);
+    for (x, y) in points {
+        across += (x - mean.0) * (y - mean.1);
+        along += (x - mean.0).powi(2);
+    }
+    if along > 0.0 { across / along } else { f64::NAN }
 }
 
 fn rendered(program: &Path) -> PathBuf {
@@ -199,14 +239,19 @@ fn row(args: &Args, clip: &Path, count: usize) -> f64 {
     }
     let first_s = began.elapsed().as_secs_f64();
     std::thread::sleep(Duration::from_secs_f64(args.warm_up + count as f64 * 0.1));
-    let (before, from, cpu, fed, resident) = (
+    let (before, from, cpu, fed, resident, threads) = (
         inferred(&metrics(&address)),
         Instant::now(),
         service.cpu_s(),
         server.cpu_s(),
         service.resident_mib(),
+        service.thread_cpu_s(),
     );
-    std::thread::sleep(Duration::from_secs_f64(args.seconds));
+    let mut memory = Vec::new();
+    while from.elapsed().as_secs_f64() < args.seconds {
+        std::thread::sleep(Duration::from_secs_f64((args.seconds / 20.0).min(30.0)));
+        memory.push((from.elapsed().as_secs_f64() / 3600.0, service.resident_mib()));
+    }
     let page = metrics(&address);
     let passed = from.elapsed().as_secs_f64();
     let asked = if args.duty == "patrol" {
@@ -232,15 +277,30 @@ fn row(args: &Args, clip: &Path, count: usize) -> f64 {
     let after = service.resident_mib();
     let is_carried = least >= 0.95 && age < 1.0 && shares.len() == count;
     println!(
-        "{count:>7}  {:>6.2}  {:>6.3}  {:>6.2}  {mean:>5.3}  {least:>5.3}  {lost:>6.0}  {step:>4.0}  {:>6.2}  {:>6.2}  {after:>8.1}  {:>8.1}  {}",
+        "{count:>7}  {:>6.2}  {:>6.3}  {:>6.2}  {mean:>5.3}  {least:>5.3}  {lost:>6.0}  {step:>4.0}  {:>6.2}  {:>6.2}  {after:>8.1}  {:>8.1}  {:>8.1}  {}",
         first_s,
         age,
         shares.len() as f64,
         (service.cpu_s() - cpu) / passed,
         (server.cpu_s() - fed) / passed,
         after - resident,
+        slope(&memory[memory.len() / 4..]),
         if is_carried { "carried" } else { "not carried" }
     );
+    if args.threads {
+        let mut spent: Vec<(String, f64)> = service
+            .thread_cpu_s()
+            .into_iter()
+            .map(|(kind, after)| {
+                let before = threads.get(&kind).copied().unwrap_or(0.0);
+                (kind, (after - before) / passed)
+            })
+            .collect();
+        spent.sort_by(|a, b| b.1.total_cmp(&a.1));
+        for (kind, cores) in spent.iter().take(16) {
+            println!("         {cores:>6.3} cores  {kind}");
+        }
+    }
     after
 }
 
@@ -262,7 +322,7 @@ fn main() {
         args.seconds
     );
     println!(
-        "streams  first_s  p95_age  seen  mean  least    lost  step   cores  server  rss_MiB  grown_MiB"
+        "streams  first_s  p95_age  seen  mean  least    lost  step   cores  server  rss_MiB  grown_MiB  MiB/hour"
     );
     let mut memory = Vec::new();
     for &count in &args.streams {

@@ -17,7 +17,7 @@ use crate::stages::ingest::{
     DutyControl, IngestError, IngestErrorKind, IngestStats, Ingested, MediaWindow, OpenRequest, Opener,
     PacketTap, RecordedTotals, SourceSpec, StateChange, Surroundings, Telemetry, run_live, run_recorded,
 };
-use crate::stages::sample::{FrameCounts, Rates, Sampler};
+use crate::stages::sample::{FrameCounts, Freshness, Rates, Sampler};
 use crate::stages::track::{TrackSettings, Tracker};
 use crate::stages::verify::Verifier;
 use crate::stages::verify::mask::Mask;
@@ -243,24 +243,21 @@ pub fn start(
         ages.add(age_clock.monotonic().since(frame.meta.arrived));
         judged(frame)
     })?;
-    let to_track = inference.join(crew, id.as_str(), plan.spec.liveness, to_preprocess)?;
+    let freshness = Freshness::new(plan.spec.liveness, plan.spec.max_staleness);
+    let sampler =
+        Sampler::new(plan.rates, freshness, Arc::clone(clock)).thinned_by(Arc::clone(&plan.thinning));
+    let gauges = SourceGauges {
+        frames: sampler.counts(),
+        ..gauges
+    };
+    let counts = Arc::clone(&gauges.frames);
+    let to_track = inference.join(crew, id.as_str(), freshness, counts, to_preprocess)?;
     crew.stage(
         name("track"),
         Tracker::new(plan.track, plan.mount),
         to_track,
         tracked,
     )?;
-    let sampler = Sampler::new(
-        plan.rates,
-        plan.spec.liveness,
-        plan.spec.max_staleness,
-        Arc::clone(clock),
-    )
-    .thinned_by(Arc::clone(&plan.thinning));
-    let gauges = SourceGauges {
-        frames: sampler.counts(),
-        ..gauges
-    };
     let mut blanker = Blanker::new(plan.privacy.clone());
     crew.stage_into(name("sample"), sampler, to_sample, move |frame: Frame| {
         // A picture that cannot be blanked is not shown to anybody.

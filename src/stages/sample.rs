@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::flow::frame::{Frame, Gap};
 use crate::flow::source::{Duty, Liveness};
-use crate::flow::time::MediaTime;
+use crate::flow::time::{MediaTime, MonotonicTime};
 use crate::pipeline::admission::Thinning;
 use crate::pipeline::stage::{Emit, Stage, StageError};
 
@@ -73,17 +73,54 @@ impl FrameCounts {
         self.stale.load(Ordering::Relaxed)
     }
 
+    /// Notes that a frame which was passed on was too old when its turn came.
+    pub fn grew_stale(&self) {
+        self.passed.fetch_sub(1, Ordering::Relaxed);
+        self.stale.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Returns how many live frames a newer one overtook before there was room.
     pub fn overtaken(&self) -> u64 {
         self.overtaken.load(Ordering::Relaxed)
     }
 }
 
+/// How old a frame may be when it is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Freshness {
+    /// `None` for recordings, of which nothing is lost.
+    most: Option<Duration>,
+}
+
+impl Freshness {
+    /// Live frames may be so old; recorded ones as old as they like.
+    #[must_use]
+    pub fn new(liveness: Liveness, most: Duration) -> Self {
+        Self {
+            most: (liveness == Liveness::Live).then_some(most),
+        }
+    }
+
+    /// Returns whether a frame that arrived then is too old now.
+    #[must_use]
+    pub fn is_stale(self, arrived: MonotonicTime, now: MonotonicTime) -> bool {
+        self.most.is_some_and(|most| now.since(arrived) > most)
+    }
+
+    /// Returns whether frames may be lost at all.
+    #[must_use]
+    pub const fn liveness(self) -> Liveness {
+        match self.most {
+            Some(_) => Liveness::Live,
+            None => Liveness::Recorded,
+        }
+    }
+}
+
 /// Thins the frames of one source.
 pub struct Sampler {
     rates: Rates,
-    /// The most a live frame may have aged; `None` for recordings, of which nothing is lost.
-    staleness: Option<Duration>,
+    freshness: Freshness,
     clock: Arc<dyn Clock>,
     counts: Arc<FrameCounts>,
     gap: Gap,
@@ -95,11 +132,11 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Makes a sampler. Live frames older than `staleness` are left out and counted; recorded ones never.
-    pub fn new(rates: Rates, liveness: Liveness, staleness: Duration, clock: Arc<dyn Clock>) -> Self {
+    /// Makes a sampler. Frames that are not fresh are left out and counted.
+    pub fn new(rates: Rates, freshness: Freshness, clock: Arc<dyn Clock>) -> Self {
         Self {
             rates,
-            staleness: (liveness == Liveness::Live).then_some(staleness),
+            freshness,
             clock,
             counts: Arc::default(),
             gap: Gap::default(),
@@ -171,8 +208,10 @@ impl Stage for Sampler {
             self.counts.skipped.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         }
-        let age = self.clock.monotonic().since(frame.meta.arrived);
-        if self.staleness.is_some_and(|most| age > most) {
+        if self
+            .freshness
+            .is_stale(frame.meta.arrived, self.clock.monotonic())
+        {
             self.gap.stale += 1;
             self.counts.stale.fetch_add(1, Ordering::Relaxed);
             return Ok(());
@@ -250,8 +289,7 @@ mod tests {
         thinning.set(1);
         let mut sampler = Sampler::new(
             rates(5.0),
-            Liveness::Live,
-            Duration::from_millis(500),
+            Freshness::new(Liveness::Live, Duration::from_millis(500)),
             clock.clone(),
         )
         .thinned_by(Arc::clone(&thinning));
@@ -268,8 +306,7 @@ mod tests {
         let clock = clock();
         let mut sampler = Sampler::new(
             rates(5.0),
-            Liveness::Recorded,
-            Duration::from_millis(500),
+            Freshness::new(Liveness::Recorded, Duration::from_millis(500)),
             clock.clone(),
         );
         let frames = (0..250).map(|index| frame(index, index as f64 / 25.0, Duty::Watch, &clock));
@@ -288,8 +325,7 @@ mod tests {
         let clock = clock();
         let mut sampler = Sampler::new(
             rates(10.0),
-            Liveness::Recorded,
-            Duration::from_millis(500),
+            Freshness::new(Liveness::Recorded, Duration::from_millis(500)),
             clock.clone(),
         );
         let frames = (0..2997).map(|index| frame(index, index as f64 / 29.97, Duty::Watch, &clock));
@@ -300,7 +336,11 @@ mod tests {
     fn a_live_frame_that_waited_too_long_is_counted_as_stale_and_a_recorded_one_is_taken() {
         for (liveness, expected) in [(Liveness::Live, 0), (Liveness::Recorded, 1)] {
             let clock = clock();
-            let mut sampler = Sampler::new(rates(5.0), liveness, Duration::from_millis(500), clock.clone());
+            let mut sampler = Sampler::new(
+                rates(5.0),
+                Freshness::new(liveness, Duration::from_millis(500)),
+                clock.clone(),
+            );
             let old = frame(0, 0.0, Duty::Watch, &clock);
             clock.advance(Duration::from_millis(600));
             assert_eq!(pass(&mut sampler, [old]).len(), expected);
@@ -313,8 +353,7 @@ mod tests {
         let clock = clock();
         let mut sampler = Sampler::new(
             rates(1.0),
-            Liveness::Recorded,
-            Duration::from_millis(500),
+            Freshness::new(Liveness::Recorded, Duration::from_millis(500)),
             clock.clone(),
         );
         let frames = (0..50).map(|index| {
@@ -331,7 +370,11 @@ mod tests {
     #[test]
     fn time_that_jumps_back_does_not_silence_a_source() {
         let clock = clock();
-        let mut sampler = Sampler::new(rates(5.0), Liveness::Live, Duration::from_secs(1), clock.clone());
+        let mut sampler = Sampler::new(
+            rates(5.0),
+            Freshness::new(Liveness::Live, Duration::from_secs(1)),
+            clock.clone(),
+        );
         let first = (0..25).map(|index| frame(index, 1000.0 + index as f64 / 25.0, Duty::Watch, &clock));
         let again = (0..25).map(|index| frame(25 + index, index as f64 / 25.0, Duty::Watch, &clock));
         assert_eq!(pass(&mut sampler, first).len(), 5);
@@ -346,7 +389,7 @@ mod tests {
         ) {
             let clock = clock();
             let mut sampler =
-                Sampler::new(rates(rate), Liveness::Live, Duration::from_millis(500), clock.clone());
+                Sampler::new(rates(rate), Freshness::new(Liveness::Live, Duration::from_millis(500)), clock.clone());
             let (mut second, mut passed) = (0.0, Vec::new());
             for (index, (step, wait)) in steps.iter().enumerate() {
                 second += step;

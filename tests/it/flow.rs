@@ -8,7 +8,7 @@ use std::time::Duration;
 use emberwatch::clock::{Clock, SystemClock};
 use emberwatch::flow::frame::{ColourMatrix, ColourRange, Gap, Picture, PixelFormat, PlanarBuffer};
 use emberwatch::flow::source::{Duty, Mount, SourceId};
-use emberwatch::flow::time::{MediaTime, MonotonicTime};
+use emberwatch::flow::time::MediaTime;
 use emberwatch::flow::track::JudgedFrame;
 use emberwatch::pipeline::exit::{Ending, Exit, root_cause};
 use emberwatch::pipeline::inference::{Inference, InferenceSettings, Models};
@@ -26,15 +26,20 @@ use emberwatch::stages::sample::{Rate, Rates};
 use emberwatch::stages::track::TrackSettings;
 use emberwatch::stages::verify::rules::VerifySettings;
 
-/// Opens a made-up recording of so many frames at ten a second.
+/// Opens a made-up source of so many frames at ten a second.
 struct Frames {
     count: u64,
     given: Arc<AtomicU64>,
+    clock: Arc<dyn Clock>,
+    /// How long a live camera takes from one to the next.
+    pause: Option<Duration>,
 }
 
 struct FramesReader {
     left: std::ops::Range<u64>,
     given: Arc<AtomicU64>,
+    clock: Arc<dyn Clock>,
+    pause: Option<Duration>,
 }
 
 impl Opener for Frames {
@@ -42,6 +47,8 @@ impl Opener for Frames {
         Ok(Box::new(FramesReader {
             left: 0..self.count,
             given: Arc::clone(&self.given),
+            clock: Arc::clone(&self.clock),
+            pause: self.pause,
         }))
     }
 }
@@ -51,6 +58,9 @@ impl Reader for FramesReader {
         let Some(number) = self.left.next() else {
             return Read::Ended;
         };
+        if let Some(pause) = self.pause {
+            let _never = Stop::new().wait_for(pause);
+        }
         self.given.fetch_add(1, Ordering::SeqCst);
         let shade = (number * 37 % 200) as u8;
         Read::Frame(Decoded {
@@ -68,7 +78,7 @@ impl Reader for FramesReader {
             },
             pts: Some(MediaTime::from_nanos(number as i64 * 100_000_000)),
             captured: None,
-            arrived: MonotonicTime::default(),
+            arrived: self.clock.monotonic(),
             is_key: true,
             gap: Gap::default(),
             duty: Duty::Watch,
@@ -105,8 +115,27 @@ struct Rig {
 const TAKEN: usize = 2;
 
 impl Rig {
-    /// `None` where the library that runs the model is missing.
+    /// A recording; `None` where the library that runs the model is missing.
     fn new(count: u64, sessions: usize, watch: Rate) -> Option<Self> {
+        let spec = SourceSpec::recorded(SourceId::new("made-up"), Location::File("made-up.mp4".into()));
+        Self::of(spec, count, None, sessions, watch)
+    }
+
+    /// A camera that never ends by itself.
+    fn live(pause: Duration, max_staleness: Duration) -> Option<Self> {
+        let location = Location::Rtsp("rtsp://127.0.0.1:9/made-up".to_owned());
+        let mut spec = SourceSpec::live(SourceId::new("made-up"), location);
+        spec.max_staleness = max_staleness;
+        Self::of(spec, u64::MAX, Some(pause), 1, Rate::All)
+    }
+
+    fn of(
+        spec: SourceSpec,
+        count: u64,
+        pause: Option<Duration>,
+        sessions: usize,
+        watch: Rate,
+    ) -> Option<Self> {
         let Ok(runtime) = Runtime::load() else {
             println!("skipped: no ONNX Runtime library, run `make deps`");
             return None;
@@ -129,14 +158,13 @@ impl Rig {
         let opener = Arc::new(Frames {
             count,
             given: Arc::clone(&given),
+            clock: Arc::clone(&clock),
+            pause,
         });
         let (judged, taken) = link::<JudgedFrame>("taken", TAKEN, Arc::clone(&clock));
         let (notices, news) = link::<Notice>("notices", 64, Arc::clone(&clock));
         let plan = SourcePlan {
-            spec: Arc::new(SourceSpec::recorded(
-                SourceId::new("made-up"),
-                Location::File("made-up.mp4".into()),
-            )),
+            spec: Arc::new(spec),
             mount: Mount::Fixed,
             duty: Duty::Watch,
             rates: Rates { watch, alarm: watch },
@@ -261,6 +289,39 @@ fn a_taker_that_stands_still_holds_the_source_back_and_nothing_is_lost() {
         numbers.push(frame.meta.sequence);
     }
     assert_eq!(numbers, (0..500).collect::<Vec<_>>());
+    let (own, shared) = rig.end();
+    assert!(root_cause(&own).is_none() && root_cause(&shared).is_none());
+}
+
+#[test]
+fn live_frames_that_grow_old_on_their_way_are_not_looked_at_and_the_next_one_tells() {
+    let max_staleness = Duration::from_millis(200);
+    let Some(rig) = Rig::live(Duration::from_millis(5), max_staleness) else {
+        return;
+    };
+    let first = rig.judged.receive().expect("frames come");
+    // Nobody takes anything for a while: the way fills up, and what lies on it grows old.
+    let _never = Stop::new().wait_for(max_staleness * 4);
+    let passed_meanwhile = rig.gauges.frames.passed();
+    let (mut last, mut told, mut taken) = (first.meta.sequence, 0, 1);
+    while taken < 30 {
+        let frame = rig.judged.receive().expect("frames go on coming");
+        taken += 1;
+        let between = frame.meta.sequence - last - 1;
+        let gap = frame.meta.gap;
+        assert!(
+            u64::from(gap.lost() + gap.skipped) >= between,
+            "{between} frames are missing before {}, and it tells {gap:?}",
+            frame.meta.sequence
+        );
+        told += u64::from(gap.stale);
+        last = frame.meta.sequence;
+    }
+    // What waited for the model when it was too late is among them, not only what the sampler held.
+    assert!(told >= 2, "{told} of {passed_meanwhile} grew old");
+    assert!(rig.gauges.frames.stale() >= told);
+    rig.crew.stop().request();
+    while rig.judged.receive().is_some() {}
     let (own, shared) = rig.end();
     assert!(root_cause(&own).is_none() && root_cause(&shared).is_none());
 }

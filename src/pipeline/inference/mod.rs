@@ -8,6 +8,9 @@
 //!
 //! Each live source may have [`IN_FLIGHT`] frames between its preprocess and its track stage; a credit that travels with
 //! the frame keeps count. The way back has room for all of them, so a slow camera never holds up the model.
+//!
+//! On a machine that is too small, frames grow old on their way here. A live frame that is too old when its turn comes is
+//! not looked at: the model's time goes to a newer one, and the next frame's gap tells of it.
 
 mod gather;
 mod lens;
@@ -36,6 +39,7 @@ use crate::flow::source::{Duty, Liveness};
 use crate::stages::batch::{BatchBounds, Batcher};
 use crate::stages::infer::{InferError, Runtime, SessionOptions};
 use crate::stages::preprocess::Input;
+use crate::stages::sample::{FrameCounts, Freshness};
 
 /// Frames of one live source between preprocess and track: one in the model, one ready (each at most 12.4 MB at 4K, plus
 /// its tensor of 1.3 MB). More would only grow old.
@@ -65,6 +69,7 @@ pub struct Prepared {
 /// A prepared frame on its way through the model.
 struct Pending {
     prepared: Prepared,
+    freshness: Freshness,
     credit: Credit,
     reply: LinkSender<Inferred>,
 }
@@ -72,9 +77,15 @@ struct Pending {
 /// What came back of a frame.
 pub struct Inferred {
     ticket: u64,
-    meta: FrameMeta,
-    result: Result<DetectedFrame, String>,
+    outcome: Outcome,
     credit: Credit,
+}
+
+enum Outcome {
+    Seen(Box<DetectedFrame>),
+    /// It was too old when its turn came.
+    Stale(FrameMeta),
+    Failed(FrameMeta, String),
 }
 
 /// The shared threads, as a source sees them.
@@ -110,7 +121,7 @@ impl Inference {
             reason: error.to_string(),
         };
         for number in 0..sessions {
-            let mut worker = Worker::new(&lenses, runtime, &settings.session);
+            let mut worker = Worker::new(&lenses, runtime, &settings.session, clock);
             // A model that is damaged is told now, not at the first alarm.
             for duty in [Duty::Watch, Duty::Alarm] {
                 worker.open(lenses.first(duty))?;
@@ -153,15 +164,17 @@ impl Inference {
         lens.map_or_else(ModelTag::default, |lens| ModelTag::clone(&lens.tag))
     }
 
-    /// Starts the threads `<source>/preprocess` and `<source>/order` and returns where the detections come out.
+    /// Starts the threads `<source>/preprocess` and `<source>/order` and returns where the detections come out. Frames
+    /// that are no longer fresh when their turn comes are left out and counted.
     pub fn join(
         &self,
         crew: &mut Crew,
         source: &str,
-        liveness: Liveness,
+        freshness: Freshness,
+        counts: Arc<FrameCounts>,
         frames: LinkReceiver<Frame>,
     ) -> std::io::Result<LinkReceiver<DetectedFrame>> {
-        let in_flight = match liveness {
+        let in_flight = match freshness.liveness() {
             Liveness::Live => IN_FLIGHT,
             // One recording alone keeps every session busy.
             Liveness::Recorded => self.sessions + READY,
@@ -173,7 +186,7 @@ impl Inference {
         let (credits, creditor) = Credits::new(in_flight);
         crew.stage(
             format!("{source}/order"),
-            Reorder::new(creditor),
+            Reorder::new(creditor, counts),
             replies,
             detected,
         )?;
@@ -190,6 +203,7 @@ impl Inference {
                 entry
                     .send(Pending {
                         prepared,
+                        freshness,
                         credit,
                         reply: reply.clone(),
                     })

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::lens::{Lens, Lenses};
-use super::{Inferred, Pending, Prepared};
+use super::{Inferred, Outcome, Pending, Prepared};
+use crate::clock::Clock;
 use crate::flow::detection::{BBox, DetectedFrame, Detection};
 use crate::flow::frame::Frame;
 use crate::flow::source::Duty;
@@ -19,15 +20,22 @@ pub(super) struct Worker {
     lenses: Arc<Lenses>,
     runtime: Runtime,
     options: SessionOptions,
+    clock: Arc<dyn Clock>,
     sessions: BTreeMap<usize, (Box<dyn Session>, Preparer)>,
 }
 
 impl Worker {
-    pub(super) fn new(lenses: &Arc<Lenses>, runtime: &Runtime, options: &SessionOptions) -> Self {
+    pub(super) fn new(
+        lenses: &Arc<Lenses>,
+        runtime: &Runtime,
+        options: &SessionOptions,
+        clock: &Arc<dyn Clock>,
+    ) -> Self {
         Self {
             lenses: Arc::clone(lenses),
             runtime: runtime.clone(),
             options: *options,
+            clock: Arc::clone(clock),
             sessions: BTreeMap::new(),
         }
     }
@@ -53,7 +61,15 @@ impl Worker {
     pub(super) fn run(&mut self, batch: Vec<Pending>) -> u32 {
         let mut failures = 0;
         let mut by_lens: BTreeMap<usize, Vec<Pending>> = BTreeMap::new();
+        let now = self.clock.monotonic();
         for pending in batch {
+            if pending
+                .freshness
+                .is_stale(pending.prepared.frame.meta.arrived, now)
+            {
+                pass_over(pending);
+                continue;
+            }
             by_lens.entry(pending.prepared.lens).or_default().push(pending);
         }
         for (number, group) in by_lens {
@@ -65,6 +81,7 @@ impl Worker {
                 },
                 credit,
                 reply,
+                ..
             } in group
             {
                 inputs.push(input);
@@ -85,11 +102,14 @@ impl Worker {
                     None => Err(why.clone()),
                 };
                 failures += u32::from(result.is_err());
+                let outcome = match result {
+                    Ok(seen) => Outcome::Seen(Box::new(seen)),
+                    Err(why) => Outcome::Failed(meta, why),
+                };
                 // Nobody waits for it any more when the source was taken away: that is no failure.
                 let _gone = reply.send(Inferred {
                     ticket,
-                    meta,
-                    result,
+                    outcome,
                     credit,
                 });
             }
@@ -153,6 +173,21 @@ impl Worker {
             tiles::merge(whole, &looks, size)
         })
     }
+}
+
+/// Sends a frame back that nobody needs to look at any more.
+fn pass_over(pending: Pending) {
+    let Pending {
+        prepared: Prepared { ticket, frame, .. },
+        credit,
+        reply,
+        ..
+    } = pending;
+    let _gone = reply.send(Inferred {
+        ticket,
+        outcome: Outcome::Stale(frame.meta),
+        credit,
+    });
 }
 
 fn lens(lenses: &Lenses, number: usize) -> Result<&Lens, InferError> {

@@ -25,6 +25,34 @@ const INSIDE_DECODER: usize = 64;
 /// Frames between the probe and the pull; the sink holds fewer.
 const INSIDE_SINK: usize = 64;
 
+/// What the packets of a stream have in common, as long as their caps stay the same object.
+struct Described {
+    caps: gst::Caps,
+    codec: Codec,
+    media_type: Arc<str>,
+}
+
+impl Described {
+    fn new(caps: gst::Caps) -> Option<Self> {
+        let codec = match caps.structure(0)?.name().as_str() {
+            "video/x-h264" => Codec::H264,
+            "video/x-h265" => Codec::H265,
+            other => Codec::Other(other.into()),
+        };
+        Some(Self {
+            codec,
+            media_type: caps.to_string().into(),
+            caps,
+        })
+    }
+}
+
+/// What the thread in front of the decoder keeps from one packet to the next.
+struct Gate {
+    keys: KeyFrameGate,
+    described: Option<Described>,
+}
+
 /// What one connection's threads share.
 pub(crate) struct Wire {
     pub(crate) request: OpenRequest,
@@ -153,7 +181,10 @@ impl Wire {
     /// Watches the packets on a pad in front of the decoder (or of nothing).
     pub(crate) fn watch_packets(self: &Arc<Self>, pad: &gst::Pad) {
         let wire = Arc::clone(self);
-        let gate = Mutex::new(KeyFrameGate::new(self.request.spec.key_frame_bound));
+        let gate = Mutex::new(Gate {
+            keys: KeyFrameGate::new(self.request.spec.key_frame_bound),
+            described: None,
+        });
         let decodes = !self.request.evidence_only;
         pad.add_probe(
             gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM,
@@ -175,7 +206,7 @@ impl Wire {
     }
 
     /// Counts, taps and gates one packet; says whether it goes on to the decoder.
-    fn packet(&self, pad: &gst::Pad, buffer: &gst::Buffer, gate: &mut KeyFrameGate, decodes: bool) -> bool {
+    fn packet(&self, pad: &gst::Pad, buffer: &gst::Buffer, gate: &mut Gate, decodes: bool) -> bool {
         if self.is_refused.load(Ordering::Relaxed) {
             return false;
         }
@@ -192,7 +223,8 @@ impl Wire {
         let place = |time: Option<gst::ClockTime>| self.place(segment.as_ref()?, time?);
         let pts = place(buffer.pts().or_else(|| buffer.dts()));
         if let (Some(tap), Some(pts)) = (&self.request.tap, pts)
-            && let Some(packet) = packet_of(pad, buffer, pts, place(buffer.dts()), is_key)
+            && let Some(packet) =
+                packet_of(&mut gate.described, pad, buffer, pts, place(buffer.dts()), is_key)
         {
             tap.packet(packet);
         }
@@ -202,7 +234,10 @@ impl Wire {
             return decodes;
         }
         // A packet without any time cannot be measured against the bound: it is judged as if it came at the start.
-        if !gate.admits(&self.request.duty, pts.unwrap_or_default(), is_key) {
+        if !gate
+            .keys
+            .admits(&self.request.duty, pts.unwrap_or_default(), is_key)
+        {
             self.undecoded.fetch_add(1, Ordering::Relaxed);
             self.skipped.fetch_add(1, Ordering::Relaxed);
             return false;
@@ -348,6 +383,7 @@ impl Wire {
 }
 
 fn packet_of(
+    described: &mut Option<Described>,
     pad: &gst::Pad,
     buffer: &gst::Buffer,
     pts: MediaTime,
@@ -355,11 +391,16 @@ fn packet_of(
     is_key: bool,
 ) -> Option<Packet> {
     let caps = pad.current_caps()?;
-    let codec = match caps.structure(0)?.name().as_str() {
-        "video/x-h264" => Codec::H264,
-        "video/x-h265" => Codec::H265,
-        other => Codec::Other(other.into()),
-    };
+    // Written out once: words for each packet would cost more than all else that happens here.
+    if described
+        .as_ref()
+        .is_none_or(|described| described.caps.as_ptr() != caps.as_ptr())
+    {
+        *described = Described::new(caps);
+    }
+    let Described {
+        codec, media_type, ..
+    } = described.as_ref()?;
     // Copied, because the memory below may be a whole network buffer that the ring would keep alive.
     let bytes = Arc::from(buffer.map_readable().ok()?.as_slice());
     let duration = buffer
@@ -371,8 +412,8 @@ fn packet_of(
         dts,
         duration,
         is_key,
-        codec,
-        media_type: caps.to_string().into(),
+        codec: codec.clone(),
+        media_type: Arc::clone(media_type),
     })
 }
 
