@@ -33,6 +33,7 @@ mod geo_many;
 mod ingest;
 mod locating;
 mod models;
+mod mutated;
 #[cfg(feature = "video")]
 mod positions;
 #[cfg(feature = "video")]

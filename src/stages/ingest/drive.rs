@@ -255,6 +255,13 @@ fn read_recorded(
         totals.unreadable = 0;
         return Ok(totals);
     }
+    if totals.is_complete && counts.packets == 0 && request.window.is_none() {
+        return Err(IngestError::new(
+            IngestErrorKind::Truncated,
+            &request.location().to_string(),
+            "it ends before its first picture",
+        ));
+    }
     if totals.is_complete && totals.delivered == 0 && counts.packets > 0 && counts.undecoded < counts.packets
     {
         return Err(IngestError::new(
