@@ -1,7 +1,7 @@
 //! Damage by chance: recordings, pipeline files, manifests and addresses with bytes changed, lost, doubled or cut off.
 //! Whatever comes of them, it is an answer.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use emberwatch::config::load;
 use emberwatch::models::Manifest;
@@ -76,6 +76,7 @@ fn mutated_pipelines_manifests_and_addresses_are_answered() {
 
 #[cfg(feature = "video")]
 mod recordings {
+    use std::path::PathBuf;
     use std::process::{Child, Command, Stdio};
     use std::time::Duration;
 
