@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::config::IncidentConfig;
 use super::plane::{Metres, Plane, Symmetric, angle_between_deg, distance_m};
-use crate::flow::detection::BBox;
+use crate::flow::detection::{BBox, Class};
 use crate::flow::incident::{Incident, View};
 use crate::flow::position::{Bearing, Place, Position};
 use crate::flow::report::TrackReport;
@@ -23,6 +23,39 @@ const SAME_SHOT_S: f64 = 60.0;
 const SAME_SHOT_SHARE: f64 = 0.25;
 /// Two directions of one camera this many degrees apart, beyond the error, are two fires.
 const SAME_DIRECTION_DEG: f64 = 1.5;
+
+/// A plume's upper part hangs at most so far over what burns below it, as a share of its own height.
+const COLUMN_GAP: f32 = 0.75;
+/// The foot of a plume counts for its upper parts for so many seconds.
+const COLUMN_S: f64 = 30.0;
+
+/// Returns whether a report is the upper part of a plume whose foot one of the views is: smoke right above what the same
+/// camera shows at the same time. Its lower edge is no place on the ground.
+///
+/// Detectors see a tall column in two or three pieces. A fire far behind another, whose smoke stands right above the
+/// nearer one in the picture, is taken for its smoke until its flame is seen or it moves aside.
+pub(crate) fn is_upper_part(views: &[View], report: &TrackReport) -> bool {
+    report.class == Class::Smoke && views.iter().any(|view| hangs_over(view, report))
+}
+
+fn hangs_over(view: &View, report: &TrackReport) -> bool {
+    let gap_s = gap_s(
+        (view.first_seen.at, view.last_seen.at),
+        (report.first_seen.at, report.last_seen.at),
+    );
+    if view.source != report.source
+        || view.track == report.track
+        || view.picture_size != report.picture_size
+        || gap_s > COLUMN_S
+    {
+        return false;
+    }
+    let (low, high) = (&view.bbox, &report.bbox);
+    let shared = low.x1.min(high.x1) - low.x0.max(high.x0);
+    let gap = low.y0 - high.y1;
+    shared >= 0.5 * (low.x1 - low.x0).min(high.x1 - high.x0)
+        && (0.0..=COLUMN_GAP * (high.y1 - high.y0)).contains(&gap)
+}
 
 /// Returns the position of a report, if it has one.
 pub(crate) fn position_of(place: &Place) -> Option<&Position> {
@@ -62,6 +95,9 @@ pub(crate) fn misfit_of_place(
     incident: &Incident,
     report: &TrackReport,
 ) -> Option<f64> {
+    if is_upper_part(&incident.views, report) {
+        return Some(0.0);
+    }
     if is_told_apart(config, &incident.views, report) {
         return None;
     }

@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use self::quiet::Quiet;
 use self::quiet::dismisses_place;
-use super::associate::{misfit, misfit_of_place, misfit_of_points, squared_distance};
+use super::associate::{is_upper_part, misfit, misfit_of_place, misfit_of_points, squared_distance};
 use super::config::{ConfigProblems, IncidentConfig};
 use super::fuse::combined;
 use super::grid::GridLookup;
@@ -23,6 +23,7 @@ use super::update::{Weight, best_of_each_source, is_late, is_sane, take_in, view
 use crate::flow::detection::Class;
 use crate::flow::event::EventType;
 use crate::flow::incident::{Incident, IncidentId, Sla, State, TransitionKind, View};
+use crate::flow::position::Place;
 use crate::flow::report::TrackReport;
 use crate::flow::source::SourceId;
 use crate::flow::track::{Decision, TrackId};
@@ -150,6 +151,8 @@ impl IncidentBook {
         }
         let track = (report.source.clone(), report.track);
         let known = self.tracks.get(&track).copied().and_then(|id| self.follow(id));
+        let lifted = self.without_false_foot(known, report);
+        let report = lifted.as_ref().unwrap_or(report);
         if let Some(id) = known {
             return self.go_on_and_untangle(id, report, now);
         }
@@ -168,6 +171,22 @@ impl IncidentBook {
             return self.go_on(id, report, now);
         }
         self.open(report, now)
+    }
+
+    /// Returns the report without its place where it is the upper part of a plume whose foot is seen below it.
+    fn without_false_foot(&self, known: Option<IncidentId>, report: &TrackReport) -> Option<TrackReport> {
+        let is_of =
+            |incident: &Incident| incident.ended_at.is_none() && is_upper_part(&incident.views, report);
+        let is_lifted = match known {
+            Some(id) => self.incident(id).is_some_and(is_of),
+            None => self.incidents().any(is_of),
+        };
+        is_lifted.then(|| TrackReport {
+            place: Place::Unknown {
+                refused: "it is the upper part of a plume whose foot is seen below it".to_owned(),
+            },
+            ..report.clone()
+        })
     }
 
     fn keep_quiet(&mut self, why: Quiet) -> Vec<Change> {

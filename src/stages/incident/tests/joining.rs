@@ -3,10 +3,11 @@
 use super::scene::{
     FIELD, act, at, book, captured, direction, field, only, report, round_position, snapshot,
 };
-use crate::flow::detection::Class;
+use crate::flow::detection::{BBox, Class};
 use crate::flow::event::EventType;
 use crate::flow::incident::{State, TransitionKind};
 use crate::flow::position::{Ellipse, Method, Place, Position};
+use crate::flow::report::TrackReport;
 use crate::flow::source::{Liveness, SourceId};
 use crate::stages::incident::plane::distance_m;
 use crate::stages::incident::{Action, IncidentConfig, Refusal};
@@ -30,6 +31,46 @@ fn a_fire_seen_by_two_towers_and_a_drone_is_one_incident() {
     assert!(position.ce90_m < 30.0, "three views are better than one");
     assert_eq!(incident.first_seen, captured(0));
     assert_eq!(incident.last_seen, captured(34));
+}
+
+#[test]
+fn the_upper_part_of_a_plume_is_no_second_fire_and_does_not_pull_on_the_place() {
+    let boxed = |track, bbox, east, seconds| {
+        let mut report = report("drone-1", track, field(east, 0.0), seconds, seconds + 5);
+        report.bbox = bbox;
+        report
+    };
+    let flame = TrackReport {
+        class: Class::Flame,
+        ..boxed(1, BBox::new(490.0, 475.0, 525.0, 504.0), 0.0, 0)
+    };
+    // Its lower edge, taken for a foot, lies on the ground far behind the fire.
+    let upper = boxed(2, BBox::new(410.0, 175.0, 648.0, 413.0), 660.0, 8);
+    let mut one = book(IncidentConfig::default());
+    one.process(&flame, at(6));
+    let alone = only(&one).position.expect("a place");
+    one.process(&upper, at(14));
+    one.process(
+        &TrackReport {
+            last_seen: captured(20),
+            ..upper.clone()
+        },
+        at(21),
+    );
+    let incident = only(&one);
+    assert_eq!(incident.views.len(), 2);
+    assert_eq!(incident.position.expect("a place").point, alone.point);
+    // Beside the column, far above it, or long after it, it is a fire of its own.
+    for (bbox, seconds) in [
+        (BBox::new(700.0, 175.0, 938.0, 413.0), 8),
+        (BBox::new(410.0, 20.0, 648.0, 200.0), 8),
+        (BBox::new(410.0, 175.0, 648.0, 413.0), 60),
+    ] {
+        let mut two = book(IncidentConfig::default());
+        two.process(&flame, at(6));
+        two.process(&boxed(2, bbox, 660.0, seconds), at(seconds + 6));
+        assert_eq!(two.incidents().count(), 2, "{bbox:?}");
+    }
 }
 
 #[test]
