@@ -26,6 +26,8 @@ const SAME_DIRECTION_DEG: f64 = 1.5;
 
 /// A plume's upper part hangs at most so far over what burns below it, as a share of its own height.
 const COLUMN_GAP: f32 = 0.75;
+/// It may reach so far down into a lower piece, as a share of that piece's height.
+const COLUMN_OVERLAP: f32 = 0.75;
 /// The foot of a plume counts for its upper parts for so many seconds.
 const COLUMN_S: f64 = 30.0;
 
@@ -52,9 +54,15 @@ fn hangs_over(view: &View, report: &TrackReport) -> bool {
     }
     let (low, high) = (&view.bbox, &report.bbox);
     let shared = low.x1.min(high.x1) - low.x0.max(high.x0);
-    let gap = low.y0 - high.y1;
+    // Pieces of one plume overlap; a plume that reaches down beside its flame has a foot of its own.
+    let reach = match view.class {
+        Class::Smoke => COLUMN_OVERLAP * (low.y1 - low.y0),
+        Class::Flame => 0.0,
+    };
     shared >= 0.5 * (low.x1 - low.x0).min(high.x1 - high.x0)
-        && (0.0..=COLUMN_GAP * (high.y1 - high.y0)).contains(&gap)
+        && high.y0 < low.y0
+        && high.y1 <= low.y0 + reach
+        && low.y0 - high.y1 <= COLUMN_GAP * (high.y1 - high.y0)
 }
 
 /// Returns the position of a report, if it has one.

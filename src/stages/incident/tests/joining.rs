@@ -60,6 +60,12 @@ fn the_upper_part_of_a_plume_is_no_second_fire_and_does_not_pull_on_the_place() 
     let incident = only(&one);
     assert_eq!(incident.views.len(), 2);
     assert_eq!(incident.position.expect("a place").point, alone.point);
+    // A third piece overlaps the second, too far above the flame.
+    one.process(
+        &boxed(3, BBox::new(505.0, 36.0, 757.0, 255.0), 1500.0, 20),
+        at(26),
+    );
+    assert_eq!(only(&one).position.expect("a place").point, alone.point);
     // Beside the column, far above it, or long after it, it is a fire of its own.
     for (bbox, seconds) in [
         (BBox::new(700.0, 175.0, 938.0, 413.0), 8),
