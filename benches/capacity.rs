@@ -11,13 +11,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+
+mod rig;
+
+use rig::{Process, all, inferred, machine, metrics, rendered, serve, start};
 
 #[derive(Debug, Parser)]
 struct Args {
@@ -47,19 +48,16 @@ struct Args {
     bench: bool,
 }
 
-/// A child that is killed when dropped.
-struct Process(Child);
+/// What a process used so far.
+struct Usage(u32);
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _gone = self.0.kill();
-        let _reaped = self.0.wait();
+impl Usage {
+    fn of(process: &Process) -> Self {
+        Self(process.0.id())
     }
-}
 
-impl Process {
     fn proc(&self, file: &str) -> String {
-        std::fs::read_to_string(format!("/proc/{}/{file}", self.0.id())).unwrap_or_default()
+        std::fs::read_to_string(format!("/proc/{}/{file}", self.0)).unwrap_or_default()
     }
 
     /// Returns the CPU seconds used so far, of all threads.
@@ -72,7 +70,7 @@ impl Process {
     /// Returns the CPU seconds of its threads that run now, by the end of their names: `cam7/track` counts as `track`.
     fn thread_cpu_s(&self) -> BTreeMap<String, f64> {
         let mut spent = BTreeMap::new();
-        let folder = format!("/proc/{}/task", self.0.id());
+        let folder = format!("/proc/{}/task", self.0);
         for task in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let text = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
             let Some((name, rest)) = text.split_once('(').and_then(|(_, named)| named.rsplit_once(')'))
@@ -125,47 +123,6 @@ fn slope(points: &[(f64, f64)]) -> f64 {
     if along > 0.0 { across / along } else { f64::NAN }
 }
 
-fn rendered(program: &Path) -> PathBuf {
-    let folder = std::env::temp_dir().join("emberwatch-bench");
-    let clip = folder.join("capacity.mp4");
-    if !clip.is_file() {
-        println!("rendering a scene (once)");
-        let status = Command::new(program)
-            .args([
-                "simulate",
-                "--scene",
-                "tower",
-                "--size",
-                "1920x1080",
-                "--fps",
-                "25",
-            ])
-            .args(["--seconds", "12", "--fire", "none", "--name", "capacity", "--out"])
-            .arg(&folder)
-            .stdout(Stdio::null())
-            .status()
-            .expect("the program starts");
-        assert!(status.success(), "the scene could not be rendered");
-    }
-    clip
-}
-
-fn serve(program: &Path, clip: &Path, count: usize) -> (Process, Vec<String>) {
-    let mut child = Command::new(program)
-        .arg("serve")
-        .arg(format!("{}=cam", clip.display()))
-        .args(["--port", "0", "--copies", &count.to_string()])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    let lines = BufReader::new(child.stdout.take().expect("the output is piped")).lines();
-    let addresses = lines
-        .map_while(Result::ok)
-        .take_while(|line| line != "ready")
-        .collect();
-    (Process(child), addresses)
-}
-
 fn pipeline(addresses: &[String], duty: &str) -> String {
     let mut text = String::from(
         "[console]\nlisten = \"127.0.0.1:0\"\n\n[service]\nquiet_s = 5.0\n\n[[sink]]\nname = \"events\"\n\
@@ -180,56 +137,15 @@ fn pipeline(addresses: &[String], duty: &str) -> String {
     text
 }
 
-fn metrics(address: &str) -> String {
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(address)?;
-        write!(
-            stream,
-            "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-        )?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        Ok(text)
-    };
-    ask().unwrap_or_default()
-}
-
-/// Returns a metric of every source, in the order of the page.
-fn all(page: &str, name: &str, label: &str) -> Vec<f64> {
-    page.lines()
-        .filter(|line| line.starts_with(name) && line.contains(label))
-        .filter_map(|line| line.rsplit(' ').next()?.parse().ok())
-        .collect()
-}
-
-fn inferred(page: &str) -> Vec<f64> {
-    all(page, "emberwatch_frames_total", "fate=\"inferred\"")
-}
-
 fn row(args: &Args, clip: &Path, count: usize) -> f64 {
     let folder = tempfile::tempdir().expect("a folder");
-    let (server, addresses) = serve(&args.program, clip, count);
+    let (server, addresses) = serve(&args.program, clip, count, 0);
     assert_eq!(addresses.len(), count, "the server did not start");
     let path = folder.path().join("pipeline.toml");
     std::fs::write(&path, pipeline(&addresses, &args.duty)).expect("the pipeline file is written");
     let began = Instant::now();
-    let mut child = Command::new(&args.program)
-        .args(["--log", "warn", "run"])
-        .arg(&path)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the program starts");
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("the output is piped"))
-        .read_line(&mut line)
-        .expect("the service speaks");
-    let service = Process(child);
-    let address = line
-        .trim()
-        .strip_prefix("listening on http://")
-        .unwrap_or_else(|| panic!("the service did not start: {line}"))
-        .to_owned();
+    let (process, address) = start(&args.program, &path);
+    let (service, feeding) = (Usage::of(&process), Usage::of(&server));
     while !inferred(&metrics(&address)).iter().any(|&count| count > 0.0) {
         assert!(
             began.elapsed() < Duration::from_mins(1),
@@ -243,7 +159,7 @@ fn row(args: &Args, clip: &Path, count: usize) -> f64 {
         inferred(&metrics(&address)),
         Instant::now(),
         service.cpu_s(),
-        server.cpu_s(),
+        feeding.cpu_s(),
         service.resident_mib(),
         service.thread_cpu_s(),
     );
@@ -282,7 +198,7 @@ fn row(args: &Args, clip: &Path, count: usize) -> f64 {
         age,
         shares.len() as f64,
         (service.cpu_s() - cpu) / passed,
-        (server.cpu_s() - fed) / passed,
+        (feeding.cpu_s() - fed) / passed,
         after - resident,
         slope(&memory[memory.len() / 4..]),
         if is_carried { "carried" } else { "not carried" }
@@ -307,16 +223,9 @@ fn row(args: &Args, clip: &Path, count: usize) -> f64 {
 fn main() {
     let args = Args::parse();
     let clip = args.clip.clone().unwrap_or_else(|| rendered(&args.program));
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = processor
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
-        .map_or("unknown", |(_, name)| name.trim());
     println!(
-        "{name}, {} cores, load before {}; {} at {}, {} s a row; the server runs on the same cores",
-        std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        load.trim(),
+        "{}; {} at {}, {} s a row; the server runs on the same cores",
+        machine(),
         clip.display(),
         args.duty,
         args.seconds

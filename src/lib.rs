@@ -17,6 +17,8 @@ pub mod flow;
 
 pub mod clock;
 
+pub mod tls;
+
 pub mod config;
 
 pub mod geo;

@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("video")
     parser.add_argument("--program", default=str(ROOT / "target/release/emberwatch"))
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--roboflow", help="the python of an environment with inference-cpu==1.8.3, for one more row")
     given = parser.parse_args()
     video = str(Path(given.video).resolve())
     script = [sys.executable, str(ROOT / "benches/peers/opencv_ort.py")]
@@ -54,6 +55,9 @@ def main() -> None:
         "emberwatch analyze, every frame": lambda: timed(emberwatch(given.program, video, ["--rate", "0"])[0]),
         "emberwatch analyze, screening": lambda: timed(emberwatch(given.program, video, ["--duty", "patrol"])[0]),
     }
+    if given.roboflow:
+        peer = [given.roboflow, str(ROOT / "benches/peers/roboflow.py"), video, str(MODEL)]
+        rows["Roboflow InferencePipeline, same session"] = lambda: timed(peer)
     command, out = emberwatch(given.program, video, ["--rate", "0"])
     timed(command)
     told = json.loads((out / "summary.json").read_text())["inputs"][0]
@@ -61,12 +65,12 @@ def main() -> None:
     name = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     print(f"{name[1] if name else 'unknown'}, {os.cpu_count()} cores, load before {os.getloadavg()[0]:.2f}")
     print(f"{video}: {frames} frames, {seconds:.1f} s; every frame inferred: {told['frames_inferred'] == frames}")
-    print(f"{'':36}{'wall s':>8}{'frames/s':>10}{'CPU ms/frame':>14}{'x real time':>13}{'most MiB':>10}")
+    print(f"{'':42}{'wall s':>8}{'frames/s':>10}{'CPU ms/frame':>14}{'x real time':>13}{'most MiB':>10}")
     for title, row in rows.items():
         runs = [row() for _ in range(given.repeats)]
         wall, cpu = (statistics.median(run[at] for run in runs) for at in (0, 1))
         print(
-            f"{title:36}{wall:8.2f}{frames / wall:10.1f}{cpu * 1000 / frames:14.2f}"
+            f"{title:42}{wall:8.2f}{frames / wall:10.1f}{cpu * 1000 / frames:14.2f}"
             f"{seconds / wall:13.1f}{max(run[2] for run in runs) / 1024:10.0f}",
             flush=True,
         )

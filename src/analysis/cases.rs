@@ -16,7 +16,7 @@ use crate::flow::source::{Liveness, Mount, SourceId};
 use crate::flow::time::{CaptureTime, MediaTime};
 use crate::flow::track::{JudgedFrame, TrackId};
 use crate::geo::fuse::StayingShares;
-use crate::geo::{Assumptions, SensorCrop, Terrain};
+use crate::geo::{Assumptions, CameraModel, SensorCrop, Terrain};
 use crate::pipeline::keeper::FolderKeeper;
 use crate::stages::incident::{Ids, IncidentBook, IncidentConfig, NoGrid};
 use crate::stages::locate::{CameraChoice, LocateSettings, Locator};
@@ -25,12 +25,6 @@ use crate::telemetry::calibrator::{Calibrator, ToldCalibration};
 use crate::telemetry::open::{Settings, beside_or_inside};
 use crate::telemetry::timeline::{TimeTie, poses_of};
 use crate::telemetry::{LogTime, TimelineProvider};
-
-/// What a recording of a drone shows where its telemetry names a lens.
-pub const CAMERA: CameraChoice = CameraChoice::FromPose {
-    crop: SensorCrop::FullWidthOfFourThirds,
-    fallback: None,
-};
 
 /// Follows one recording from frames to incidents.
 pub struct Cases {
@@ -48,6 +42,8 @@ pub struct Cases {
     pub telemetry: Option<PathBuf>,
     /// Who answers for the camera's poses; none for a recording without.
     pub poses: Option<Arc<dyn PoseProvider>>,
+    /// What the recording shows of its poses' views.
+    pub camera: CameraChoice,
     told: Option<Told>,
     calibrator: Calibrator,
     /// Where the camera was and what it saw.
@@ -104,6 +100,8 @@ struct Told {
     poses: TimelineProvider,
     /// The tie that is assumed where the telemetry has a clock of its own; none where it has the video's.
     assumed: Option<TimeTie>,
+    /// The wide camera of a drone that the telemetry names.
+    named: Option<CameraModel>,
 }
 
 /// Returns the poses of a recording, from the telemetry beside or inside it.
@@ -117,13 +115,22 @@ fn poses(recording: &Path) -> Option<Told> {
     };
     let poses = poses_of(&log, 0.0, None);
     let assumed = (log.clock != LogTime::Media).then(|| poses.tie());
-    Some(Told { path, poses, assumed })
+    let named = log
+        .named_camera()
+        .and_then(|entry| entry.model(1_920, 1_080).ok());
+    Some(Told {
+        path,
+        poses,
+        assumed,
+        named,
+    })
 }
 
 impl Cases {
     /// Begins with a recording whose evidence goes to `evidence` under names that begin with `name`.
     ///
-    /// Ids are made from `seed`, so that the same recording gives the same events.
+    /// Ids are made from `seed`, so that the same recording gives the same events. `lens` serves telemetry that tells
+    /// none.
     pub fn new(
         recording: &Path,
         name: &str,
@@ -131,15 +138,20 @@ impl Cases {
         mount: Mount,
         seed: u64,
         ground: Option<Arc<Terrain>>,
+        lens: Option<CameraModel>,
     ) -> Result<Self, String> {
         let found = poses(recording);
+        let camera = CameraChoice::FromPose {
+            crop: SensorCrop::FullWidthOfFourThirds,
+            fallback: lens.or_else(|| found.as_ref()?.named),
+        };
         let telemetry = found.as_ref().map(|told| told.path.clone());
         let poses = found
             .as_ref()
             .map(|told| Arc::new(told.poses.clone()) as Arc<dyn PoseProvider>);
         let locator = Locator::new(LocateSettings {
             poses: poses.clone(),
-            camera: CAMERA,
+            camera,
             terrain: ground.unwrap_or_else(|| Arc::new(Terrain::flat_at_takeoff())),
             assumptions: Assumptions::default(),
             staying: StayingShares::default(),
@@ -178,6 +190,7 @@ impl Cases {
             wanted,
             telemetry,
             poses,
+            camera,
             told: found,
             calibrator: Calibrator::default(),
             flight: Flight::default(),

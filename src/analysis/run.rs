@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tracing::info;
 
-use super::cases::{CAMERA, Cases, WantedClip};
+use super::cases::{Cases, WantedClip};
 use super::files::{OutputError, Outputs};
 use super::flight::Flight;
 use super::looks::FrameLook;
@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::flow::detection::Class;
 use crate::flow::source::{Duty, Mount, SourceId};
 use crate::flow::track::{Decision, JudgedFrame, TrackId};
-use crate::geo::Terrain;
+use crate::geo::{CameraModel, Terrain};
 use crate::pipeline::exit::root_cause;
 use crate::pipeline::inference::Inference;
 use crate::pipeline::link::{Received, link};
@@ -52,6 +52,8 @@ pub struct AnalysisSettings {
     pub decoder_threads: u32,
     /// The ground; none stands for level ground at take-off.
     pub ground: Option<Arc<Terrain>>,
+    /// The lens, where the telemetry does not tell it.
+    pub lens: Option<CameraModel>,
 }
 
 /// A detection at or above this score during a screening asks for a closer look at its surroundings.
@@ -132,6 +134,7 @@ impl Analyst<'_> {
                 mount,
                 seed.unwrap_or(0),
                 self.settings.ground.clone(),
+                self.settings.lens,
             ) {
                 Ok(cases) => findings.cases = Some(cases),
                 Err(why) => summary.error = Some(why),
@@ -270,7 +273,7 @@ impl Analyst<'_> {
                             .poses
                             .as_ref()
                             .map_or(Ok(None), |poses| {
-                                located_clip(&clip, &target, begins, poses.as_ref(), &CAMERA)
+                                located_clip(&clip, &target, begins, poses.as_ref(), &cases.camera)
                             })
                             .map(|_path| ())
                             .map_err(|error| error.to_string())

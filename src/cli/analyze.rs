@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::lens;
 use super::looking::{models_of, verify_settings};
 use super::machine;
 use crate::analysis::files::{Extras, Outputs, sha256_of, write_whole};
@@ -19,6 +20,7 @@ use crate::analysis::summary::{InputSummary, Summary, SummaryModel, rounded};
 use crate::clock::{Clock, SystemClock};
 use crate::config::file::ModelSection;
 use crate::config::load;
+use crate::config::place::LensSection;
 use crate::flow::source::{Duty, Mount};
 use crate::pipeline::inference::{Inference, InferenceSettings};
 use crate::pipeline::runner::Crew;
@@ -100,6 +102,11 @@ pub struct AnalyzeArgs {
     /// Terrain: Copernicus or other `GeoTIFF`, SRTM .hgt. May be given several times.
     #[arg(long, value_name = "FILE")]
     pub dem: Vec<PathBuf>,
+
+    /// The lens, where the telemetry does not tell it: the drone by name, as in M30T or M3T:tele (wide, medium, tele or
+    /// thermal), or its horizontal field of view in degrees.
+    #[arg(long, value_name = "NAME[:CAMERA]|DEGREES", value_parser = lens::parse)]
+    pub lens: Option<LensSection>,
 
     /// Sessions of the model that run side by side; 0 stands for one per core.
     #[arg(long, default_value_t = 0)]
@@ -245,6 +252,7 @@ pub fn run(args: &AnalyzeArgs) -> anyhow::Result<ExitCode> {
             privacy: Vec::new(),
             decoder_threads: decoder_threads(machine::cores(), watch),
             ground,
+            lens: args.lens.as_ref().map(lens::lens_of).transpose()?,
         },
     };
     if let Some(file) = &pipeline {

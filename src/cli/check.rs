@@ -12,8 +12,8 @@ use crate::config::load;
 use crate::config::secret::process_environment;
 use crate::models::catalogue::Catalogue;
 use crate::stages::publish::settings::Surroundings;
-use crate::stages::publish::tls::{ClientTls, TlsError};
 use crate::stages::sample::Rate;
+use crate::tls::{ClientTls, TlsError};
 
 /// Checks a pipeline file and says what it means.
 ///

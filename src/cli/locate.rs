@@ -10,7 +10,6 @@ use clap::Args;
 use crate::cli::telemetry::GimbalYaw;
 use crate::flow::pose::{Height, HeightDatum, PoseFlag, PoseFlags};
 use crate::geo::assumptions::Assumptions;
-use crate::geo::camera_table::{self, Lens};
 use crate::geo::locate::{LocateRefusal, Located, locate};
 use crate::geo::terrain::Terrain;
 use crate::geo::{CameraModel, SensorCrop};
@@ -398,9 +397,10 @@ impl Job<'_> {
         } else {
             SensorCrop::Whole
         };
-        let camera = match CameraModel::from_optics(width, height, &pose.optics, crop)
-            .or_else(|error| self.known_camera(width, height).ok_or(error))
-        {
+        let camera = match CameraModel::from_optics(width, height, &pose.optics, crop).or_else(|error| {
+            let named = self.log.named_camera();
+            named.ok_or(error)?.model(width, height)
+        }) {
             Ok(camera) => camera,
             // The ray through the middle is the same for every lens.
             Err(_) if self.args.pixel == Pixel::Centre => {
@@ -431,17 +431,6 @@ impl Job<'_> {
             },
         };
         Ok(locate(pixel, &pose, &camera, &ground, &assumptions))
-    }
-
-    /// Returns the wide camera of a device that is known by its name. Other lenses zoom, which a name does not tell.
-    fn known_camera(&self, width: u32, height: u32) -> Option<CameraModel> {
-        let is_wide = self
-            .log
-            .lens
-            .as_deref()
-            .is_some_and(|lens| lens.to_ascii_lowercase().contains("wide"));
-        let device = self.log.device.as_deref().filter(|_| is_wide)?;
-        camera_table::find(device, Lens::Wide)?.model(width, height).ok()
     }
 
     /// Says why there is no point, and what would help.

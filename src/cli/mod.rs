@@ -23,6 +23,9 @@ pub mod run;
 mod looking;
 
 #[cfg(feature = "video")]
+mod lens;
+
+#[cfg(feature = "video")]
 mod poses;
 
 mod ground;

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use super::lens::lens_of;
 use crate::config::file::SourceSection;
-use crate::config::place::{GridSection, LensSection, LensWord, YawFrame};
+use crate::config::place::{GridSection, YawFrame};
 use crate::config::plan;
 use crate::flow::pose::PoseProvider;
 use crate::flow::position::Position;
 use crate::flow::source::{Mount, SourceId};
 use crate::geo::areas::Areas;
-use crate::geo::camera_table::{self, Lens};
 use crate::geo::{Assumptions, CameraModel, SensorCrop, Terrain};
 use crate::pipeline::feed::{Feed, FeedOrigin, TieRule};
 use crate::stages::incident::{GridAnswer, GridLookup, NoGrid};
@@ -21,7 +21,7 @@ use crate::telemetry::GimbalFrame;
 use crate::telemetry::dji_cloud::DjiCloudSettings;
 use crate::telemetry::dji_cloud_mqtt::DjiCloudBroker;
 use crate::telemetry::fixed::PresetCamera;
-use crate::telemetry::onvif_poll::PtzService;
+use crate::telemetry::onvif_service::PtzService;
 use crate::telemetry::open;
 use crate::telemetry::timeline::poses_of;
 
@@ -153,35 +153,6 @@ pub(crate) fn of_source(
     })
 }
 
-/// Makes the camera that a source's lens stands for; pictures of another size show the same view.
-fn lens_of(lens: &LensSection) -> anyhow::Result<CameraModel> {
-    const SIZE: (u32, u32) = (1_920, 1_080);
-    match (&lens.model, lens.hfov_deg) {
-        (None, Some(hfov_deg)) => Ok(CameraModel::from_hfov(SIZE.0, SIZE.1, hfov_deg)?),
-        (Some(model), None) => {
-            let camera = match lens.camera {
-                LensWord::Wide => Lens::Wide,
-                LensWord::Medium => Lens::Medium,
-                LensWord::Tele => Lens::Tele,
-                LensWord::Thermal => Lens::Thermal,
-            };
-            let entry = camera_table::find(model, camera).with_context(|| {
-                let mut known: Vec<&str> = camera_table::CAMERAS
-                    .iter()
-                    .filter_map(|entry| entry.models.first().copied())
-                    .collect();
-                known.dedup();
-                format!(
-                    "no {camera:?} camera of {model:?} is known; give hfov_deg, or one of: {}",
-                    known.join(", ")
-                )
-            })?;
-            Ok(entry.model(SIZE.0, SIZE.1)?)
-        }
-        _ => anyhow::bail!("either `model` or `hfov_deg` is expected"),
-    }
-}
-
 /// Makes the feed of a source whose telemetry comes while it runs.
 fn feed_of(source: &SourceSection, pipeline: &Path) -> anyhow::Result<Option<Feed>> {
     let id = SourceId::new(&source.id);
@@ -199,7 +170,8 @@ fn feed_of(source: &SourceSection, pipeline: &Path) -> anyhow::Result<Option<Fee
         let password = secret("password", source.password.as_ref())?;
         let credentials = user.map(|user| (user, password.unwrap_or_default()));
         let origin = FeedOrigin::Ptz {
-            service: PtzService::new(&ptz.service, &ptz.profile, credentials)?,
+            service: PtzService::new(&ptz.service, &ptz.profile, credentials, &ptz.tls)
+                .with_context(|| format!("source {:?}: ptz", source.id))?,
             map: ptz.map.clone().map(Box::new),
             every: ptz.every(),
         };

@@ -3,9 +3,11 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 
+use crate::clock::SystemClock;
 use crate::simulator::serve::RtspServer;
 
 /// Serves recordings as endless live RTSP cameras on 127.0.0.1.
@@ -29,6 +31,10 @@ pub struct ServeArgs {
     /// Asks clients for USER:PASSWORD, read from this environment variable.
     #[arg(long, value_name = "VARIABLE")]
     credentials_env: Option<String>,
+
+    /// Every picture says when it was taken, as MISB ST 0604 has it.
+    #[arg(long)]
+    precision_time: bool,
 }
 
 /// Serves until the process is ended.
@@ -47,7 +53,10 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
                 .context("expected USER:PASSWORD in the environment variable")
         })
         .transpose()?;
-    let server = RtspServer::bind(args.port, guard)?;
+    let mut server = RtspServer::bind(args.port, guard)?;
+    if args.precision_time {
+        server = server.stamped(Arc::new(SystemClock::new()));
+    }
     let mut out = std::io::stdout().lock();
     for text in &args.files {
         let (file, name) = named(text)?;

@@ -56,6 +56,7 @@ pub fn parse(path: &Path, text: &str) -> Result<PipelineFile, Problems> {
         Problems::whole(path, format!("not a pipeline: {error}"), "use plain TOML values")
     })?;
     fill_defaults(&mut value);
+    settle_tls(&mut value, path);
     let mut problems = mistakes(&value);
     // What is left without the mistakes may hold further ones that only reading or the meaning shows.
     for problem in &problems {
@@ -104,6 +105,29 @@ fn fill_defaults(value: &mut Value) {
         for (key, default) in &defaults {
             source.entry(key.clone()).or_insert_with(|| default.clone());
         }
+    }
+}
+
+/// Makes the paths of certificates and keys count from the folder of the pipeline file, wherever a `tls` stands.
+fn settle_tls(value: &mut Value, pipeline: &Path) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                if key != "tls" {
+                    settle_tls(value, pipeline);
+                    continue;
+                }
+                for field in ["ca", "certificate", "key"] {
+                    if let Some(Value::String(file)) = value.get_mut(field) {
+                        *file = super::plan::beside(pipeline, Path::new(file))
+                            .to_string_lossy()
+                            .into_owned();
+                    }
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| settle_tls(item, pipeline)),
+        _ => {}
     }
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::geo::china::DeclaredCrs;
 use crate::telemetry::fixed::{Mast, Preset};
 use crate::telemetry::onvif::PtzMap;
+use crate::tls::ClientTls;
 
 /// The ground.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -96,8 +97,11 @@ pub enum LensWord {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PtzSection {
-    /// Its PTZ service: `http://HOST[:PORT]/onvif/ptz_service`.
+    /// Its PTZ service: `http[s]://HOST[:PORT]/onvif/ptz_service`.
     pub service: String,
+    /// Whom to trust where the service is asked by HTTPS: cameras seldom have a certificate that the machine knows.
+    #[serde(default)]
+    pub tls: ClientTls,
     /// The token of its media profile.
     pub profile: String,
     /// Where it stands.

@@ -187,12 +187,22 @@ fn check_poses(
         }
     }
     if let Some(ptz) = &source.ptz {
-        if let Err(error) = crate::telemetry::onvif_poll::PtzService::new(&ptz.service, &ptz.profile, None) {
-            problems.push(Problem::new(
+        match crate::telemetry::onvif_service::PtzService::parse_url(&ptz.service) {
+            Err(error) => problems.push(Problem::new(
                 at("ptz.service"),
                 error.to_string(),
                 "mend the address; user and password stand in the source's own fields",
-            ));
+            )),
+            Ok(url) if url.scheme() == "https" => {
+                if let Err(error) = ptz.tls.build() {
+                    problems.push(Problem::new(
+                        at("ptz.tls"),
+                        error.to_string(),
+                        "name the PEM file of the authority that signed the camera's certificate as ptz.tls.ca",
+                    ));
+                }
+            }
+            Ok(_) => {}
         }
         if ptz.map.is_none() && ptz.preset.is_empty() {
             problems.push(Problem::new(

@@ -24,7 +24,7 @@ use super::problem::Problem;
 use super::{drill, evidence, health, incidents, openapi, page, stream};
 use crate::clock::Clock;
 use crate::stages::incident::IncidentDesk;
-use crate::stages::publish::tls::{ServerTls, TlsError};
+use crate::tls::{ServerTls, TlsError};
 
 /// Largest body of a request, in bytes.
 const LARGEST_BODY_BYTES: usize = 64 * 1024;

@@ -23,8 +23,8 @@ use crate::stages::incident::IncidentDesk;
 use crate::stages::publish::backoff::Backoff;
 use crate::stages::publish::broker::{Broker, BrokerError};
 use crate::stages::publish::sink::Chain;
-use crate::stages::publish::tls::ClientTls;
 use crate::store::{Area, AuditEntry};
+use crate::tls::ClientTls;
 
 /// Largest message that is read, in bytes.
 const LARGEST_BYTES: u32 = 64 * 1024;

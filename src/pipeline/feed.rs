@@ -21,7 +21,8 @@ use crate::telemetry::fixed::PresetCamera;
 use crate::telemetry::klv::sample_of;
 use crate::telemetry::mavlink_stream::MavlinkReader;
 use crate::telemetry::onvif::{PtzMap, parse_status};
-use crate::telemetry::onvif_poll::{PtzService, follow};
+use crate::telemetry::onvif_poll::follow;
+use crate::telemetry::onvif_service::PtzService;
 use crate::telemetry::timeline::{Limits, TimeTie};
 use crate::telemetry::{LogTime, Timeline, TimelineProvider, dji_srt, klv};
 

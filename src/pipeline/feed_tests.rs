@@ -11,6 +11,7 @@ use crate::flow::time::{CaptureTime, MediaTime, MonotonicTime};
 use crate::telemetry::TelemetrySample;
 use crate::telemetry::fixed::{Mast, Preset};
 use crate::telemetry::klv::{UasPacket, write};
+use crate::tls::ClientTls;
 
 fn meta(pts_s: f64, captured: CaptureTime) -> FrameMeta {
     FrameMeta {
@@ -167,7 +168,13 @@ fn a_camera_that_is_asked_stands_at_its_surveyed_preset() {
         attitude: Attitude::new(3.0, -5.0, 0.0),
         optics: Optics::default(),
     };
-    let service = PtzService::new(&format!("http://{address}/onvif/ptz"), "p", None).unwrap();
+    let service = PtzService::new(
+        &format!("http://{address}/onvif/ptz"),
+        "p",
+        None,
+        &ClientTls::default(),
+    )
+    .unwrap();
     let feed = Feed::turning(
         SourceId::new("tower"),
         FeedOrigin::Ptz {

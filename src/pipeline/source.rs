@@ -287,6 +287,7 @@ pub fn start(
             },
             stats: &stats,
         };
+        let is_left = std::cell::Cell::new(false);
         let mut emit = |item: Ingested| {
             let is_taken = match item {
                 Ingested::Frame(frame) => {
@@ -305,10 +306,11 @@ pub fn start(
             if is_taken {
                 ControlFlow::Continue(())
             } else {
+                is_left.set(true);
                 ControlFlow::Break(())
             }
         };
-        match request.spec.liveness {
+        let natural = match request.spec.liveness {
             Liveness::Live => {
                 run_live(&request, opener.as_ref(), &around, &mut emit);
                 Exit::Stopped
@@ -317,12 +319,15 @@ pub fn start(
                 let outcome = run_recorded(&request, opener.as_ref(), &around, &mut emit);
                 // A recording that cannot be read is told, and is no failure of the pipeline.
                 let _nobody = notices.send(Notice::Ended(id.clone(), outcome));
-                if stop.is_requested() {
-                    Exit::Stopped
-                } else {
-                    Exit::Drained
-                }
+                Exit::Drained
             }
+        };
+        if stop.is_requested() {
+            Exit::Stopped
+        } else if is_left.get() {
+            Exit::DownstreamClosed
+        } else {
+            natural
         }
     })?;
     Ok(gauges)

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::sample::TelemetrySample;
+use crate::geo::camera_table::{self, CameraEntry, Lens};
 
 /// Which clock a log's samples are ordered by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -52,6 +53,18 @@ pub struct TelemetryLog {
 }
 
 impl TelemetryLog {
+    /// Returns the wide camera of a device that is known by its name, where that took the picture. Other lenses zoom,
+    /// which a name does not tell.
+    #[must_use]
+    pub fn named_camera(&self) -> Option<&'static CameraEntry> {
+        let is_wide = self
+            .lens
+            .as_deref()
+            .is_some_and(|lens| lens.to_ascii_lowercase().contains("wide"));
+        let device = self.device.as_deref().filter(|_| is_wide)?;
+        camera_table::find(device, Lens::Wide)
+    }
+
     /// Makes an empty log.
     #[must_use]
     pub fn new(format: &'static str, clock: LogTime) -> Self {

@@ -32,6 +32,7 @@ pub mod fixed;
 pub mod onvif;
 
 pub mod onvif_poll;
+pub mod onvif_service;
 
 pub mod gpx;
 

@@ -290,23 +290,30 @@ fn a_simulated_fire_is_placed_where_it_burns_and_its_clip_says_where_the_camera_
         .unwrap();
     assert!(rendered.status.success(), "{rendered:?}");
     let out = folder.path().join("out");
-    // NAME.SRT beside NAME.mp4 is found without a word.
-    let run = analyze(&out, &[folder.path().join("near.mp4").to_str().unwrap()]);
-    assert!(run.status.success(), "{run:?}");
-    let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
-    let places: Value = serde_json::from_str(&read("incidents.geojson")).unwrap();
-    let position = &places["features"][0]["properties"]["position"];
-    let number = |pointer: &str| position.pointer(pointer).and_then(Value::as_f64).unwrap();
-    let point = Wgs84 {
-        lat: number("/point/lat"),
-        lon: number("/point/lon"),
+    let video = folder.path().join("near.mp4");
+    let place = |out: &Path, more: &[&str]| -> Value {
+        let run = analyze(out, &[more, &[video.to_str().unwrap()]].concat());
+        assert!(run.status.success(), "{run:?}");
+        let text = std::fs::read_to_string(out.join("incidents.geojson")).unwrap();
+        let places: Value = serde_json::from_str(&text).unwrap();
+        places["features"][0]["properties"]["position"].clone()
     };
-    let off_m = distance_m(point, SCENE_PLACE);
-    println!("simulated fire at 120 m: {off_m:.1} m off, {position}");
-    assert!(
-        off_m <= 2.0 * number("/ellipse/semi_minor_m"),
-        "{off_m} m, {position}"
-    );
+    let is_on_the_fire = |position: &Value| {
+        let number = |pointer: &str| position.pointer(pointer).and_then(Value::as_f64).unwrap();
+        let point = Wgs84 {
+            lat: number("/point/lat"),
+            lon: number("/point/lon"),
+        };
+        let off_m = distance_m(point, SCENE_PLACE);
+        println!("simulated fire at 120 m: {off_m:.1} m off, {position}");
+        assert!(
+            off_m <= 2.0 * number("/ellipse/semi_minor_m"),
+            "{off_m} m, {position}"
+        );
+    };
+    // NAME.SRT beside NAME.mp4 is found without a word.
+    is_on_the_fire(&place(&out, &[]));
+    let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
     assert!(read("incidents.kml").contains("<LineString>") && read("report.html").contains("<svg"));
     let clip = std::fs::read_dir(out.join("evidence"))
         .unwrap()
@@ -342,4 +349,11 @@ fn a_simulated_fire_is_placed_where_it_burns_and_its_clip_says_where_the_camera_
             "{pointer}: {written} of {told}"
         );
     }
+    // A drone that does not tell its lens has one by its name, and no place without.
+    let told = std::fs::read_to_string(folder.path().join("near.SRT")).unwrap();
+    let blind = told.replace("[focal_len: 24.00] ", "");
+    assert_ne!(blind, told);
+    std::fs::write(folder.path().join("near.SRT"), blind).unwrap();
+    assert_eq!(place(&folder.path().join("nameless"), &[]), Value::Null);
+    is_on_the_fire(&place(&folder.path().join("named"), &["--lens", "M30T:wide"]));
 }

@@ -13,8 +13,8 @@ use emberwatch::flow::report::{Evidence, EvidenceKind};
 use emberwatch::flow::source::SourceId;
 use emberwatch::stages::incident::{Ids, IncidentBook, IncidentConfig, IncidentDesk, NoGrid};
 use emberwatch::stages::publish::samples;
-use emberwatch::stages::publish::tls::{ServerTls, install_provider};
 use emberwatch::store::{Change, Store};
+use emberwatch::tls::{ServerTls, install_provider};
 use reqwest::{Method, StatusCode};
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::Packet;
@@ -22,6 +22,10 @@ use rumqttc::v5::{AsyncClient, Event as Report, MqttOptions};
 use serde_json::{Value, json};
 
 use super::servers::{Authority, Program, free_port, until};
+
+mod acts;
+
+mod documents;
 
 const OPERATOR: &str = "operator-token-of-the-tests";
 const DISPATCH: &str = "dispatch-token-of-the-tests";
@@ -178,203 +182,6 @@ fn stored(number: u128) -> Incident {
 
 fn id(number: u128) -> IncidentId {
     samples::incident(number).id
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn tokens_decide_who_sees_and_does_what() {
-    let house = House::open("");
-    for token in ["", "wrong", EXPIRED] {
-        let (status, problem) = house.get("/api/v1/incidents", token).await;
-        assert_eq!(status, StatusCode::UNAUTHORIZED, "{token:?}");
-        assert_eq!(problem["type"], "urn:emberwatch:problem:unauthorized");
-    }
-    let (status, list) = house.get("/api/v1/incidents", VIEWER).await;
-    assert_eq!(
-        (status, list["incidents"].as_array().unwrap().len()),
-        (StatusCode::OK, 3)
-    );
-    let (_, list) = house.get("/api/v1/incidents", ELSEWHERE).await;
-    assert_eq!(list["incidents"], json!([]));
-    let one = format!("/api/v1/incidents/{}", id(1));
-    assert_eq!(house.get(&one, ELSEWHERE).await.0, StatusCode::FORBIDDEN);
-    assert_eq!(
-        house
-            .get(
-                "/api/v1/incidents?township=%E9%98%B3%E5%BA%99%E9%95%87",
-                ELSEWHERE
-            )
-            .await
-            .0,
-        StatusCode::FORBIDDEN
-    );
-    let confirm = json!({ "action": "confirm" });
-    assert_eq!(house.act(1, VIEWER, &confirm).await.0, StatusCode::FORBIDDEN);
-    assert_eq!(house.act(1, DISPATCH, &confirm).await.0, StatusCode::FORBIDDEN);
-    assert_eq!(house.revision(1), 1);
-    assert_eq!(house.act(1, OPERATOR, &confirm).await.0, StatusCode::OK);
-    let audited = house.audited();
-    let line = |name: &str, done: bool| (name.to_owned(), "confirm".to_owned(), done);
-    assert_eq!(
-        audited,
-        [
-            line("viewer-1", false),
-            line("dispatch-1", false),
-            line("operator-1", true)
-        ]
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_incident_goes_its_way_and_illegal_stale_and_unknown_steps_change_nothing() {
-    let house = House::open("");
-    let (status, done) = house
-        .act(1, OPERATOR, &json!({ "action": "confirm", "note": "看到了" }))
-        .await;
-    assert_eq!(
-        (status, &done["incident"]["state"]),
-        (StatusCode::OK, &json!("confirmed"))
-    );
-    assert_eq!(
-        house.act(1, OPERATOR, &json!({ "action": "dispatch" })).await.0,
-        StatusCode::OK
-    );
-    for action in ["accept", "arrive", "extinguish"] {
-        let (status, _) = house.act(1, DISPATCH, &json!({ "action": action })).await;
-        assert_eq!(status, StatusCode::OK, "{action}");
-    }
-    let revision = house.revision(1);
-    // What comes twice is already so; what comes too late is refused.
-    let (status, done) = house.act(1, DISPATCH, &json!({ "action": "extinguish" })).await;
-    assert_eq!((status, &done["changed"]), (StatusCode::OK, &json!([])));
-    let (status, problem) = house.act(1, DISPATCH, &json!({ "action": "accept" })).await;
-    assert_eq!(status, StatusCode::CONFLICT);
-    assert_eq!(problem["type"], "urn:emberwatch:problem:illegal-transition");
-    let path = format!("/api/v1/incidents/{}/acts", id(1));
-    let stale = house
-        .request(Method::POST, &path, OPERATOR)
-        .header("if-match", "\"1\"");
-    let (status, problem) = answer(stale.json(&json!({ "action": "close" }))).await;
-    assert_eq!(
-        (status, &problem["type"]),
-        (
-            StatusCode::PRECONDITION_FAILED,
-            &json!("urn:emberwatch:problem:stale-revision")
-        )
-    );
-    let (status, _) = house.act(77, OPERATOR, &json!({ "action": "confirm" })).await;
-    assert_eq!(status, StatusCode::NOT_FOUND);
-    for (body, expected) in [
-        ("{", StatusCode::BAD_REQUEST),
-        (r#"{"action":"explode"}"#, StatusCode::UNPROCESSABLE_ENTITY),
-        (
-            r#"{"action":"close","colour":1}"#,
-            StatusCode::UNPROCESSABLE_ENTITY,
-        ),
-    ] {
-        let request = house.request(Method::POST, &path, OPERATOR).body(body);
-        assert_eq!(answer(request).await.0, expected, "{body}");
-    }
-    assert_eq!(house.revision(1), revision);
-    let (_, history) = house
-        .get(&format!("/api/v1/incidents/{}/history", id(1)), VIEWER)
-        .await;
-    assert_eq!(history.as_array().unwrap().len() as u64, revision);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn incidents_are_merged_by_hand() {
-    let house = House::open("");
-    let (status, done) = house
-        .act(2, OPERATOR, &json!({ "action": "merge", "into": id(1) }))
-        .await;
-    assert_eq!(status, StatusCode::OK, "{done}");
-    assert_eq!(done["incident"]["state"], "merged");
-    assert_eq!(done["changed"].as_array().unwrap().len(), 2);
-    let (status, _) = house
-        .act(2, OPERATOR, &json!({ "action": "split", "sources": ["tower-1"] }))
-        .await;
-    assert!(status.is_client_error());
-    // The taker is seen by tower-1 twice now; what another source saw can be taken out again.
-    let (status, problem) = house
-        .act(1, OPERATOR, &json!({ "action": "split", "sources": ["tower-9"] }))
-        .await;
-    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
-    let (status, done) = house
-        .act(3, OPERATOR, &json!({ "action": "split", "sources": ["drone-1"] }))
-        .await;
-    assert_eq!(status, StatusCode::OK, "{done}");
-    let made = &done["changed"][1];
-    assert_eq!(made["split_from"], json!(id(3)));
-    let (_, history) = house
-        .get(
-            &format!("/api/v1/incidents/{}/history", made["id"].as_str().unwrap()),
-            OPERATOR,
-        )
-        .await;
-    assert_eq!(history[0]["kind"], "split");
-    assert_eq!(history[0]["others"], json!([id(3)]));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_drill_is_switched_by_the_operator_of_the_whole_area_and_written_down() {
-    let house = House::open("");
-    let put = async |token: &str, body: &'static str| {
-        answer(house.request(Method::PUT, "/api/v1/drill", token).body(body)).await
-    };
-    assert_eq!(house.get("/api/v1/drill", VIEWER).await.1, json!({ "on": false }));
-    assert_eq!(put(DISPATCH, r#"{"on":true}"#).await.0, StatusCode::FORBIDDEN);
-    assert_eq!(put(OPERATOR, r#"{"on":1}"#).await.0, StatusCode::BAD_REQUEST);
-    assert!(!house.desk.is_drill());
-    assert_eq!(put(OPERATOR, r#"{"on":true}"#).await.1, json!({ "on": true }));
-    assert!(house.desk.is_drill());
-    let drills = house.audited().into_iter().filter(|line| line.1 == "drill");
-    assert_eq!(
-        drills.map(|line| line.2).collect::<Vec<_>>(),
-        [false, false, true]
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_same_key_gets_the_same_answer_and_acts_once() {
-    let house = House::open("");
-    let path = format!("/api/v1/incidents/{}/acts", id(1));
-    let send = async |key: &str, body: Value| {
-        let request = house
-            .request(Method::POST, &path, OPERATOR)
-            .header("idempotency-key", key);
-        let response = request.json(&body).send().await.unwrap();
-        let replayed = response.headers().contains_key("idempotency-replayed");
-        (response.status(), replayed, response.text().await.unwrap())
-    };
-    let note = json!({ "action": "note", "note": "once" });
-    let (status, replayed, first) = send("k1", note.clone()).await;
-    assert_eq!((status, replayed), (StatusCode::OK, false));
-    let revision = house.revision(1);
-    let (status, replayed, again) = send("k1", note.clone()).await;
-    assert_eq!((status, replayed, again == first), (StatusCode::OK, true, true));
-    assert_eq!(house.revision(1), revision);
-    let (status, _, _) = send("k1", json!({ "action": "note", "note": "other" })).await;
-    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
-    send("k2", note).await;
-    assert_eq!(house.revision(1), revision + 1);
-    assert_eq!(send(&"k".repeat(201), json!({})).await.0, StatusCode::BAD_REQUEST);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn etags_spare_what_has_not_changed() {
-    let house = House::open("");
-    let path = format!("/api/v1/incidents/{}", id(1));
-    let response = house.request(Method::GET, &path, VIEWER).send().await.unwrap();
-    let tag = response.headers()["etag"].clone();
-    let again = house
-        .request(Method::GET, &path, VIEWER)
-        .header("if-none-match", &tag);
-    assert_eq!(again.send().await.unwrap().status(), StatusCode::NOT_MODIFIED);
-    house.act(1, OPERATOR, &json!({ "action": "confirm" })).await;
-    let again = house
-        .request(Method::GET, &path, VIEWER)
-        .header("if-none-match", &tag);
-    assert_eq!(again.send().await.unwrap().status(), StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -689,87 +496,4 @@ async fn the_dispatch_system_reports_by_mqtt_and_wrong_reports_change_nothing() 
     .await;
     task.abort();
     tokio::task::spawn_blocking(|| drop(way_back)).await.unwrap();
-}
-
-/// Compares a document with the file that is checked in; `UPDATE_GOLDEN=1` writes it.
-fn assert_current(name: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("api").join(name);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&path, text).unwrap();
-    }
-    let known = std::fs::read_to_string(&path).unwrap_or_default();
-    let differs = known.lines().zip(text.lines()).find(|(known, now)| known != now);
-    assert!(
-        known == text,
-        "api/{name} is out of date (UPDATE_GOLDEN=1 writes it), first difference: {differs:?}"
-    );
-}
-
-#[test]
-fn the_openapi_document_is_current_and_every_reference_in_it_leads_somewhere() {
-    let document = emberwatch::console::openapi();
-    assert_references(&document);
-    let text = serde_json::to_string_pretty(&document).unwrap() + "\n";
-    assert_current("openapi.json", &text);
-}
-
-#[test]
-fn the_asyncapi_document_is_current_and_every_reference_in_it_leads_somewhere() {
-    let document = emberwatch::console::asyncapi();
-    assert_references(&document);
-    let mut text = String::new();
-    write_yaml(&document, 0, &mut text);
-    assert_current("asyncapi.yaml", &text);
-}
-
-fn assert_references(document: &Value) {
-    fn walk(document: &Value, at: &Value) {
-        match at {
-            Value::Object(object) => {
-                if let Some(Value::String(reference)) = object.get("$ref") {
-                    let pointer = reference.strip_prefix('#').unwrap();
-                    assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
-                }
-                object.values().for_each(|value| walk(document, value));
-            }
-            Value::Array(values) => values.iter().for_each(|value| walk(document, value)),
-            _ => {}
-        }
-    }
-    walk(document, document);
-}
-
-/// Writes JSON as YAML: keys and texts as JSON writes them, which YAML reads.
-fn write_yaml(value: &Value, depth: usize, text: &mut String) {
-    let indent = "  ".repeat(depth);
-    let nested = |value: &Value| match value {
-        Value::Object(object) => !object.is_empty(),
-        Value::Array(values) => !values.is_empty(),
-        _ => false,
-    };
-    match value {
-        Value::Object(object) => {
-            for (key, value) in object {
-                let plain = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-                let key = if plain { key.clone() } else { format!("{key:?}") };
-                if nested(value) {
-                    writeln!(text, "{indent}{key}:").unwrap();
-                    write_yaml(value, depth + 1, text);
-                } else {
-                    writeln!(text, "{indent}{key}: {value}").unwrap();
-                }
-            }
-        }
-        Value::Array(values) => {
-            for value in values {
-                if nested(value) {
-                    writeln!(text, "{indent}-").unwrap();
-                    write_yaml(value, depth + 1, text);
-                } else {
-                    writeln!(text, "{indent}- {value}").unwrap();
-                }
-            }
-        }
-        _ => writeln!(text, "{indent}{value}").unwrap(),
-    }
 }

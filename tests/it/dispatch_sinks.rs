@@ -8,8 +8,8 @@ use emberwatch::config::secret::SecretText;
 use emberwatch::stages::publish::SinkConfig;
 use emberwatch::stages::publish::settings::Surroundings;
 use emberwatch::stages::publish::signature::SigningKeys;
-use emberwatch::stages::publish::tls::{ServerTls, install_provider};
 use emberwatch::store::DeliveryState;
+use emberwatch::tls::{ServerTls, install_provider};
 use tokio::net::TcpListener;
 
 use super::dispatch_rig::{Rig, assert_all_in_order, environment, sink, stop};

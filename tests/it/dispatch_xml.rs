@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use emberwatch::stages::publish::tls::{ServerTls, install_provider};
 use emberwatch::store::DeliveryState;
+use emberwatch::tls::{ServerTls, install_provider};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, UdpSocket};
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, bounded};
 use emberwatch::clock::{Clock, SystemClock};
 use emberwatch::flow::source::{Duty, SourceId, SourceState};
-use emberwatch::flow::time::{CaptureClock, MediaTime};
+use emberwatch::flow::time::{CaptureClock, CaptureTime, MediaTime};
 use emberwatch::stages::ingest::{
     Credentials, DutyControl, GstOpener, IngestErrorKind, IngestSnapshot, IngestStats, Ingested, Location,
     OpenRequest, SourceSpec, Surroundings, Transport, run_live,
@@ -30,17 +30,30 @@ pub(crate) struct Server {
 impl Server {
     /// Starts and waits until it is ready; port 0 takes a free one.
     pub(crate) fn start(file: &Path, port: u16, credentials: Option<&str>) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_emberwatch"));
-        command
+        match credentials {
+            None => Self::start_with(file, port, &[], &[]),
+            Some(credentials) => Self::start_with(
+                file,
+                port,
+                &["--credentials-env", "CAMERA_CREDENTIALS"],
+                &[("CAMERA_CREDENTIALS", credentials)],
+            ),
+        }
+    }
+
+    /// Starts it with further arguments and things in its environment.
+    pub(crate) fn start_with(
+        file: &Path,
+        port: u16,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_emberwatch"))
             .arg("serve")
             .arg(format!("{}=cam", file.display()))
-            .args(["--port", &port.to_string()]);
-        if let Some(credentials) = credentials {
-            command
-                .env("CAMERA_CREDENTIALS", credentials)
-                .args(["--credentials-env", "CAMERA_CREDENTIALS"]);
-        }
-        let mut child = command
+            .args(["--port", &port.to_string()])
+            .args(arguments)
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
             .expect("the program starts");
@@ -87,7 +100,7 @@ pub(crate) enum Seen {
         pts: MediaTime,
         width: u32,
         is_key: bool,
-        clock: Option<CaptureClock>,
+        captured: Option<CaptureTime>,
     },
     State(SourceState, Option<IngestErrorKind>),
 }
@@ -176,7 +189,7 @@ pub(crate) fn watch(spec: SourceSpec, duty: Duty, body: impl FnOnce(&Watched<'_>
                         pts: frame.meta.pts,
                         width: frame.picture.width,
                         is_key: frame.meta.is_key,
-                        clock: frame.meta.captured.map(|captured| captured.clock),
+                        captured: frame.meta.captured,
                     }),
                     Ingested::State(change) => tell.try_send(Seen::State(change.to, change.reason)),
                     _ => Ok(()),
@@ -371,7 +384,11 @@ fn frames_come_over_both_transports_and_carry_the_cameras_clock() {
             let (_, first_s) = camera.frame(20.0);
             let ((), report_s) = camera.wait("a sender report", 15.0, |seen| match seen {
                 Seen::Frame {
-                    clock: Some(CaptureClock::RtcpSenderReport),
+                    captured:
+                        Some(CaptureTime {
+                            clock: CaptureClock::RtcpSenderReport,
+                            ..
+                        }),
                     ..
                 } => Some(()),
                 _ => None,

@@ -350,6 +350,9 @@ fn a_taker_that_leaves_ends_the_source_and_not_the_others() {
         ("made-up/verify", &Exit::DownstreamClosed),
         "{endings:?}"
     );
+    // A recording that nobody takes any more has not been read to its end.
+    let reading = endings.iter().find(|ending| ending.thread == "made-up/ingest");
+    assert_eq!(reading.map(|ending| &ending.exit), Some(&Exit::DownstreamClosed));
     assert!(
         !shared.has_ended(),
         "the shared threads go on for the other sources"

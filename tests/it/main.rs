@@ -7,7 +7,11 @@
 mod analysis;
 mod api;
 mod architecture;
+#[cfg(feature = "video")]
+mod clocks;
 mod command_line;
+#[cfg(feature = "video")]
+mod commands;
 mod configuration;
 mod dispatch_brokers;
 mod dispatch_crash;
@@ -35,7 +39,10 @@ mod locating;
 mod models;
 mod mutated;
 #[cfg(feature = "video")]
+mod overload;
+#[cfg(feature = "video")]
 mod positions;
+mod ptz;
 #[cfg(feature = "video")]
 mod reading;
 #[cfg(feature = "video")]

@@ -318,53 +318,78 @@ fn a_clip_written_with_klv_is_read_back_with_its_times() {
     }
 }
 
+/// A place, as an autopilot sends it.
+fn mavlink_place(boot_ms: u32) -> Vec<u8> {
+    use mavlink::dialects::common::{GLOBAL_POSITION_INT_DATA, MavMessage};
+    let message = MavMessage::GLOBAL_POSITION_INT(GLOBAL_POSITION_INT_DATA {
+        time_boot_ms: boot_ms,
+        lat: 351_900_000,
+        lon: 1_132_500_000,
+        alt: 100_000,
+        relative_alt: 20_000,
+        ..GLOBAL_POSITION_INT_DATA::default()
+    });
+    let mut bytes = Vec::new();
+    mavlink::write_v2_msg(&mut bytes, mavlink::MavHeader::default(), &message).unwrap();
+    bytes
+}
+
+fn dump_two(url: &str) -> std::process::Child {
+    Command::new(env!("CARGO_BIN_EXE_emberwatch"))
+        .args(["telemetry", "dump", url, "--json", "--limit", "2"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn is_two_places(child: std::process::Child) {
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.lines().count(), 2);
+    let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    assert!((number(&first, "/position/lat") - 35.19).abs() < 1e-7);
+    assert!((number(&first, "/heights/takeoff_m") - 20.0).abs() < 1e-9);
+}
+
 #[test]
 fn mavlink_is_read_as_it_comes_over_udp() {
-    use std::io::Read as _;
     use std::net::UdpSocket;
-    use std::process::Stdio;
     use std::time::Duration;
-
-    use mavlink::dialects::common::{GLOBAL_POSITION_INT_DATA, MavMessage};
 
     let port = UdpSocket::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap()
         .port();
-    let url = format!("udp://127.0.0.1:{port}");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_emberwatch"))
-        .args(["telemetry", "dump", &url, "--json", "--limit", "2"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = dump_two(&format!("udp://127.0.0.1:{port}"));
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
     // The listener may not be there yet: send until it has had enough.
     for boot_ms in (0..60_000u32).step_by(50) {
-        let message = MavMessage::GLOBAL_POSITION_INT(GLOBAL_POSITION_INT_DATA {
-            time_boot_ms: boot_ms,
-            lat: 351_900_000,
-            lon: 1_132_500_000,
-            alt: 100_000,
-            relative_alt: 20_000,
-            ..GLOBAL_POSITION_INT_DATA::default()
-        });
-        let mut bytes = Vec::new();
-        mavlink::write_v2_msg(&mut bytes, mavlink::MavHeader::default(), &message).unwrap();
-        socket.send_to(&bytes, ("127.0.0.1", port)).ok();
+        socket.send_to(&mavlink_place(boot_ms), ("127.0.0.1", port)).ok();
         socket.recv(&mut [0; 1]).ok();
         if child.try_wait().unwrap().is_some() {
             break;
         }
     }
-    let mut text = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
-    assert!(child.wait().unwrap().success());
-    assert_eq!(text.lines().count(), 2);
-    let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
-    assert!((number(&first, "/position/lat") - 35.19).abs() < 1e-7);
-    assert!((number(&first, "/heights/takeoff_m") - 20.0).abs() < 1e-9);
+    is_two_places(child);
+}
+
+#[test]
+fn mavlink_is_read_as_it_comes_over_tcp() {
+    use std::io::Write as _;
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let child = dump_two(&format!("tcp://{}", listener.local_addr().unwrap()));
+    let (mut socket, _) = listener.accept().unwrap();
+    // The stream comes in pieces that know nothing of its messages.
+    let bytes = [mavlink_place(50), mavlink_place(100)].concat();
+    for piece in bytes.chunks(7) {
+        socket.write_all(piece).unwrap();
+    }
+    is_two_places(child);
+    drop(socket);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The RTSP server, and the reading of recordings into memory.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use gstreamer as gst;
@@ -12,6 +12,8 @@ use gstreamer_rtsp_server as rtsp;
 use gstreamer_rtsp_server::prelude::*;
 
 use super::{Encoding, Piece, RECORDING_BYTES, Reel, ServeError};
+use crate::clock::Clock;
+use crate::telemetry::klv::sei::PictureTime;
 
 /// How often a running server looks whether it is to stop.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -24,6 +26,8 @@ pub struct RtspServer {
     server: rtsp::RTSPServer,
     context: gst::glib::MainContext,
     is_guarded: bool,
+    /// Whose time pictures carry; none carry any without.
+    stamps: Option<Arc<dyn Clock>>,
     port: u16,
 }
 
@@ -51,8 +55,18 @@ impl RtspServer {
             server,
             context,
             is_guarded: guard.is_some(),
+            stamps: None,
             port: bound,
         })
+    }
+
+    /// Makes every picture that is served from here on say when it was taken (ST 0604).
+    #[must_use]
+    pub fn stamped(self, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            stamps: Some(clock),
+            ..self
+        }
     }
 
     /// Returns the port.
@@ -91,7 +105,8 @@ impl RtspServer {
                 }
                 let begin = reel.begin(number, names.len());
                 let reel = Arc::clone(&reel);
-                factory.connect_media_configure(move |_, media| feed(media, &reel, begin));
+                let stamps = self.stamps.clone();
+                factory.connect_media_configure(move |_, media| feed(media, &reel, begin, stamps.clone()));
                 mounts.add_factory(&format!("/{name}"), factory);
                 format!("rtsp://127.0.0.1:{}/{name}", self.port)
             })
@@ -113,7 +128,7 @@ impl RtspServer {
 }
 
 /// Sends the reel's pieces as the media asks for them, from a place on; its sinks keep the pace.
-fn feed(media: &rtsp::RTSPMedia, reel: &Arc<Reel>, begin: u64) {
+fn feed(media: &rtsp::RTSPMedia, reel: &Arc<Reel>, begin: u64, stamps: Option<Arc<dyn Clock>>) {
     let bin = media.element().downcast::<gst::Bin>().ok();
     let source = bin.and_then(|bin| bin.by_name_recurse_up("reel")?.downcast::<gst_app::AppSrc>().ok());
     let Some(source) = source else { return };
@@ -123,13 +138,24 @@ fn feed(media: &rtsp::RTSPMedia, reel: &Arc<Reel>, begin: u64) {
     let reel = Arc::clone(reel);
     let origin = reel.piece(begin).map_or(0, |piece| piece.dts);
     let next = AtomicU64::new(begin);
+    let started = OnceLock::new();
     source.set_callbacks(
         gst_app::AppSrcCallbacks::builder()
             .need_data(move |source, _| {
                 let Some(piece) = reel.piece(next.fetch_add(1, Ordering::Relaxed)) else {
                     return;
                 };
-                let mut buffer = gst::Buffer::from_slice(piece.bytes);
+                let mut buffer = if let Some(clock) = &stamps {
+                    let started = started.get_or_init(|| clock.wall()).as_microsecond();
+                    let time = PictureTime {
+                        time_us: started.cast_unsigned() + piece.pts.saturating_sub(origin) / 1_000,
+                        locked: true,
+                        jumped: false,
+                    };
+                    gst::Buffer::from_slice(reel.with_message(&piece.bytes, time))
+                } else {
+                    gst::Buffer::from_slice(piece.bytes)
+                };
                 if let Some(buffer) = buffer.get_mut() {
                     buffer.set_pts(gst::ClockTime::from_nseconds(piece.pts.saturating_sub(origin)));
                     buffer.set_dts(gst::ClockTime::from_nseconds(piece.dts.saturating_sub(origin)));

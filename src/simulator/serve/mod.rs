@@ -11,6 +11,8 @@ pub use gst::RtspServer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::telemetry::klv::sei::{PictureTime, to_bytes};
+
 /// The most bytes of one recording that are kept in memory.
 const RECORDING_BYTES: usize = 512 << 20;
 
@@ -99,6 +101,20 @@ impl Reel {
         (self.pieces.len() * number / cameras.max(1)) as u64
     }
 
+    /// Puts a message before the coded slices of an access unit of this reel.
+    fn with_message(&self, unit: &[u8], time: PictureTime) -> Vec<u8> {
+        let at = first_slice(unit, self.encoding).unwrap_or(0);
+        let (head, slices) = unit.split_at(at);
+        // A header of SEI, a message of user data (5) that is 28 bytes long, and the stop bit. The 0xFF between the bytes
+        // of the time keep zeros apart, so that nothing needs an escape.
+        let header: &[u8] = match self.encoding {
+            Encoding::H264 => &[0, 0, 0, 1, 0x06],
+            Encoding::H265 => &[0, 0, 0, 1, 0x4E, 0x01],
+        };
+        let message = to_bytes(time, self.encoding == Encoding::H265);
+        [head, header, &[5, 28], &message, &[0x80], slices].concat()
+    }
+
     /// Returns the piece with this number, counted over all rounds, with its times.
     fn piece(&self, number: u64) -> Option<Piece> {
         let count = u64::try_from(self.pieces.len()).ok()?;
@@ -110,9 +126,23 @@ impl Reel {
     }
 }
 
+/// Returns where the start code of the first coded slice of an access unit stands.
+fn first_slice(unit: &[u8], encoding: Encoding) -> Option<usize> {
+    let at = unit.windows(4).position(|window| {
+        let [0, 0, 1, header] = window else { return false };
+        match encoding {
+            Encoding::H264 => matches!(header & 0x1F, 1..=5),
+            Encoding::H265 => (header >> 1) & 0x3F < 32,
+        }
+    })?;
+    // The zero before a start code belongs to it.
+    Some(at - usize::from(at > 0 && unit.get(at - 1) == Some(&0)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::klv::sei;
 
     fn piece(pts: u64, dts: u64) -> Piece {
         Piece {
@@ -153,6 +183,24 @@ mod tests {
         let begins: Vec<u64> = (0..4).map(|number| reel.begin(number, 4)).collect();
         assert_eq!(begins, [0, 12, 25, 37]);
         assert_eq!(reel.begin(0, 1), 0);
+    }
+
+    #[test]
+    fn the_time_of_a_picture_stands_before_its_slices() {
+        let time = PictureTime {
+            time_us: 1_767_225_600_000_000,
+            locked: true,
+            jumped: false,
+        };
+        for (encoding, unit) in [
+            (Encoding::H264, [0, 0, 0, 1, 9, 16, 0, 0, 0, 1, 0x65, 1, 2, 3]),
+            (Encoding::H265, [0, 0, 0, 1, 0x46, 1, 0, 0, 0, 1, 0x26, 1, 2, 3]),
+        ] {
+            let reel = Reel::new(encoding, String::new(), vec![piece(0, 0)]).expect("there is a piece");
+            let stamped = reel.with_message(&unit, time);
+            assert_eq!(sei::find(&stamped), Some(time));
+            assert!(stamped.starts_with(&unit[..6]) && stamped.ends_with(&unit[6..]));
+        }
     }
 
     #[test]

@@ -106,7 +106,7 @@ pub(crate) fn misfit_of_place(
     if is_upper_part(&incident.views, report) {
         return Some(0.0);
     }
-    if is_told_apart(config, &incident.views, report) {
+    if is_told_apart(config, incident, report) {
         return None;
     }
     match (position_of(&report.place), &incident.position) {
@@ -231,10 +231,18 @@ fn misfit_in_one_spot(incident: &Incident, report: &TrackReport) -> Option<f64> 
 
 /// Returns whether the report's own camera shows the incident at the same time in another place. Then it is another
 /// fire, however large the error ellipses are: the pose error is the same for both.
-pub(crate) fn is_told_apart(config: &IncidentConfig, views: &[View], report: &TrackReport) -> bool {
-    views
+///
+/// A view that lies elsewhere than its own incident says nothing of where that burns: the upper part of a plume that was
+/// taken in before its foot was seen is such a view.
+fn is_told_apart(config: &IncidentConfig, incident: &Incident, report: &TrackReport) -> bool {
+    let is_astray = |view: &View| match (&view.position, &incident.position) {
+        (Some(view), Some(known)) => squared_distance(config, view, known).0 > config.gate,
+        _ => false,
+    };
+    incident
+        .views
         .iter()
-        .filter(|view| view.source == report.source && view.track != report.track)
+        .filter(|view| view.source == report.source && view.track != report.track && !is_astray(view))
         .filter(|view| {
             gap_s(
                 (view.first_seen.at, view.last_seen.at),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
+use jiff::Timestamp;
 
 use super::chain::{self, Chain};
 use super::container::{Index, index_of};
@@ -14,7 +15,7 @@ use super::fault;
 use super::location::Location;
 use super::picture::picture_of;
 use super::reader::{Decoded, Doorbell, Opener, Read, Reader, ReaderCounts, Telemetry, TelemetryKind};
-use super::senderclock::{ARRIVAL_SIGMA_S, CameraClock};
+use super::senderclock::{ARRIVAL_SIGMA_S, CameraClock, REPORT_SIGMA_S, STAMP_SIGMA_S};
 use super::spec::{MediaWindow, OpenRequest};
 use super::state::{change_state, shut_down};
 use super::wire::{Wire, stream_time};
@@ -23,6 +24,7 @@ use crate::flow::frame::Gap;
 use crate::flow::source::Liveness;
 use crate::flow::time::{CaptureClock, CaptureTime, MediaTime, MonotonicTime};
 use crate::telemetry::clock_offset::ClockOffset;
+use crate::telemetry::klv::sei::PictureTime;
 
 /// How long one wait on the sink may take before the bus is looked at.
 const SLICE: Duration = Duration::from_millis(100);
@@ -200,10 +202,11 @@ impl GstReader {
         let now = self.wire.clock.monotonic();
         let arrived = reached.map_or(now, |reached| reached.arrived);
         let skipped = reached.map_or(0, |reached| reached.skipped);
+        let stamp = reached.and_then(|reached| reached.stamp);
         Some(Decoded {
             picture: picture_of(sample)?,
             pts,
-            captured: self.captured(buffer.pts(), segment, now, arrived),
+            captured: self.captured(buffer.pts(), stamp, segment, now, arrived),
             arrived,
             is_key: reached.is_some_and(|reached| reached.is_key),
             gap: Gap {
@@ -218,11 +221,23 @@ impl GstReader {
     fn captured(
         &mut self,
         pts: Option<gst::ClockTime>,
+        stamp: Option<PictureTime>,
         segment: &gst::FormattedSegment<gst::ClockTime>,
         now: MonotonicTime,
         arrived: MonotonicTime,
     ) -> Option<CaptureTime> {
+        // A clock that was set by nothing says less than any other; what it says is left to the telemetry.
+        let stamp = stamp
+            .filter(|stamp| stamp.locked)
+            .and_then(|stamp| Timestamp::from_microsecond(i64::try_from(stamp.time_us).ok()?).ok());
         if self.wire.request.spec.liveness == Liveness::Recorded {
+            if let Some(at) = stamp {
+                return Some(CaptureTime {
+                    at,
+                    clock: CaptureClock::Klv,
+                    sigma_s: STAMP_SIGMA_S,
+                });
+            }
             let offset = jiff::SignedDuration::from_nanos(stream_time(segment, pts?)?);
             let at = self.wire.created()?.checked_add(offset).ok()?;
             // Containers count whole seconds, and some recorders write the time of closing the file.
@@ -252,7 +267,20 @@ impl GstReader {
             .wall()
             .checked_sub(now.since(arrived) + latency)
             .ok()?;
-        if let Some(claimed) = pts.and_then(|pts| self.chain.sender.taken_at(pts)) {
+        let stamped = stamp.map(|at| CaptureTime {
+            at,
+            clock: CaptureClock::Klv,
+            sigma_s: STAMP_SIGMA_S,
+        });
+        let reported = || {
+            let at = pts.and_then(|pts| self.chain.sender.taken_at(pts))?;
+            Some(CaptureTime {
+                at,
+                clock: CaptureClock::RtcpSenderReport,
+                sigma_s: REPORT_SIGMA_S,
+            })
+        };
+        if let Some(claimed) = stamped.or_else(reported) {
             return Some(self.camera_clock.taken(claimed, now, arrived_at));
         }
         Some(CaptureTime {

@@ -7,8 +7,8 @@ use rumqttc::v5::MqttOptions;
 use rumqttc::v5::mqttbytes::v5::ConnectProperties;
 use rumqttc::{TlsConfiguration, Transport};
 
-use super::tls::{ClientTls, TlsError};
 use crate::config::secret::{Environment, Secret, SecretError, SecretText};
+use crate::tls::{ClientTls, TlsError};
 
 /// After how long without a packet the connection is tried.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);

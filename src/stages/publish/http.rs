@@ -10,7 +10,7 @@ use reqwest::{Client, Response, StatusCode};
 
 use super::address::{AddressPolicy, GuardedResolver};
 use super::sink::{Failure, SinkError};
-use super::tls::{ClientTls, TlsError};
+use crate::tls::{ClientTls, TlsError};
 
 /// How much of an answer is kept for the log, in characters.
 const REMEMBERED_CHARACTERS: usize = 300;

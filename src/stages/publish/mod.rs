@@ -39,8 +39,6 @@ pub mod sinks;
 
 pub mod template;
 
-pub mod tls;
-
 pub mod wording;
 
 pub use publisher::{PublishOptions, Publisher, SinkReport, StartError, start};

@@ -127,7 +127,7 @@ pub fn start(
     clock: &Arc<dyn Clock>,
     options: &PublishOptions<'_>,
 ) -> Result<Publisher, StartError> {
-    super::tls::install_provider();
+    crate::tls::install_provider();
     let evidence: Arc<dyn EvidenceFiles> = Arc::new(EvidenceFolder::new(store.evidence_folder()));
     let surroundings = Surroundings {
         environment: options.environment,

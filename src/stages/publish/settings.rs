@@ -21,9 +21,9 @@ use super::sinks::mqtt::{Mqtt, MqttConfig};
 use super::sinks::nats::{Nats, NatsConfig};
 use super::sinks::robot::{DingTalk, DingTalkConfig, WeCom, WeComConfig};
 use super::sinks::webhook::{Webhook, WebhookConfig};
-use super::tls::{ClientTls, TlsError};
 use crate::clock::Clock;
 use crate::config::secret::{Environment, Secret, SecretError};
+use crate::tls::{ClientTls, TlsError};
 
 /// One sink as it is written: what all sinks share, and where to.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, schemars::JsonSchema)]

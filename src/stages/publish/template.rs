@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// Names that a template may use.
-pub const PLACES: [&str; 18] = [
+pub const PLACES: [&str; 20] = [
     "id",
     "revision",
     "kind",
@@ -20,6 +20,8 @@ pub const PLACES: [&str; 18] = [
     "cell",
     "latitude",
     "longitude",
+    "mgrs",
+    "utm",
     "time",
     "source",
     "link",

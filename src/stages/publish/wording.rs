@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::filter::short_name;
 use crate::flow::detection::Class;
 use crate::flow::event::{Event, EventPayload, IncidentFeature};
+use crate::flow::pose::Wgs84;
 use crate::flow::source::{Duty, SourceState};
+use crate::geo::grid_reference::{Utm, mgrs};
 
 /// Our status topic while we are connected.
 pub(crate) const ONLINE: &str = "online";
@@ -71,6 +73,10 @@ fn incident_value(event: &Event, feature: &IncidentFeature, place: &str) -> Stri
             .map(|degrees| format!("{degrees:.6}"))
             .unwrap_or_default()
     };
+    let point = || {
+        let [lon, lat] = feature.geometry?.coordinates;
+        Some(Wgs84 { lat, lon })
+    };
     match place {
         "id" => feature.id.to_string(),
         "revision" => told.revision.to_string(),
@@ -86,6 +92,11 @@ fn incident_value(event: &Event, feature: &IncidentFeature, place: &str) -> Stri
         "cell" => grid(|grid| &grid.cell),
         "longitude" => coordinate(0),
         "latitude" => coordinate(1),
+        "mgrs" => point().and_then(mgrs).unwrap_or_default(),
+        "utm" => point()
+            .and_then(Utm::of)
+            .map(|utm| utm.to_string())
+            .unwrap_or_default(),
         "time" => shown_time(told.first_seen.at),
         "source" => told
             .sources

@@ -80,6 +80,9 @@ impl BoxFilter {
         self.cy.predict(dt_s, height);
         self.width.predict(dt_s, width);
         self.height.predict(dt_s, height);
+        // A size is extrapolated no further than to half or twice itself.
+        self.width.value = self.width.value.clamp(0.5 * width, 2.0 * width);
+        self.height.value = self.height.value.clamp(0.5 * height, 2.0 * height);
     }
 
     /// Moves the box with the picture, when the camera turned: right and down in pixels.
@@ -98,10 +101,14 @@ impl BoxFilter {
         self.height.update(f64::from(bbox.height()), height);
     }
 
-    /// Stops the motion: an unseen plume stays where it was rather than flying off.
+    /// Stops the motion: an unseen plume stays where it was rather than flying off, and keeps its size rather than
+    /// shrinking to nothing.
     pub(crate) fn rest(&mut self) {
-        for axis in [&mut self.cx, &mut self.cy, &mut self.width, &mut self.height] {
+        for axis in [&mut self.cx, &mut self.cy] {
             axis.rate *= 0.5;
+        }
+        for axis in [&mut self.width, &mut self.height] {
+            axis.rate = 0.0;
         }
     }
 
@@ -151,5 +158,21 @@ mod tests {
             "{:?}",
             filter.bbox()
         );
+    }
+    #[test]
+    fn a_box_that_shrank_and_is_seen_no_more_keeps_its_size() {
+        let at = |share: f32| BBox::new(100.0, 50.0, 140.0, 50.0 + 40.0 * share);
+        let mut filter = BoxFilter::new(&at(1.0));
+        for share in [0.8, 0.6, 0.4] {
+            filter.predict(0.2);
+            filter.update(&at(share));
+        }
+        let last = filter.bbox().height();
+        for _ in 0..20 {
+            filter.predict(0.2);
+            filter.rest();
+        }
+        assert!(filter.bbox().height() >= 0.5 * last, "{:?}", filter.bbox());
+        assert!((filter.bbox().width() - 40.0).abs() < 4.0, "{:?}", filter.bbox());
     }
 }

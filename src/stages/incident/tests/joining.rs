@@ -80,6 +80,35 @@ fn the_upper_part_of_a_plume_is_no_second_fire_and_does_not_pull_on_the_place() 
 }
 
 #[test]
+fn a_view_that_went_astray_does_not_tell_a_new_one_apart_from_the_fire() {
+    let seen = |source: &str, track, bbox, east, seconds| {
+        let mut report = report(source, track, field(east, 0.0), seconds, seconds + 5);
+        report.bbox = bbox;
+        report
+    };
+    let foot = BBox::new(490.0, 475.0, 525.0, 504.0);
+    let flame = |source: &str, track, seconds| TrackReport {
+        class: Class::Flame,
+        ..seen(source, track, foot, 0.0, seconds)
+    };
+    let mut one = book(IncidentConfig::default());
+    one.process(&flame("drone-1", 1, 0), at(6));
+    one.process(&flame("tower-1", 1, 0), at(6));
+    let upper = BBox::new(410.0, 175.0, 648.0, 413.0);
+    one.process(&seen("drone-1", 2, upper, 660.0, 8), at(14));
+    // The wind takes it aside: nothing in the picture says any more that it belongs to the flame below.
+    let aside = BBox::new(700.0, 175.0, 938.0, 413.0);
+    one.process(&seen("drone-1", 2, aside, 660.0, 12), at(18));
+    let place = only(&one).position.expect("a place").point;
+    assert!(distance_m(place, FIELD) < 20.0);
+    // The flame is lost and found again, while the smoke is still there.
+    one.process(&flame("drone-1", 3, 16), at(22));
+    let incident = only(&one);
+    assert_eq!(incident.views.len(), 4);
+    assert!(distance_m(incident.position.expect("a place").point, FIELD) < 20.0);
+}
+
+#[test]
 fn two_fires_300_m_apart_stay_two() {
     let mut book = book(IncidentConfig::default());
     for source in ["tower-1", "tower-2", "drone-1"] {

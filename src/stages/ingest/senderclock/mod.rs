@@ -20,6 +20,12 @@ const REPORTS_EVERY: Duration = Duration::from_secs(1);
 /// Encoder, network and jitter buffer take from 0.1 to 1 s together.
 pub(crate) const ARRIVAL_SIGMA_S: f64 = 0.5;
 
+/// A sender report joins two clocks of the camera, to within some frames.
+pub(crate) const REPORT_SIGMA_S: f64 = 0.05;
+
+/// A time inside the picture is that picture's own.
+pub(crate) const STAMP_SIGMA_S: f64 = 0.02;
+
 /// Seconds between the origins of NTP (1900) and Unix (1970).
 const NTP_TO_UNIX_S: u64 = 2_208_988_800;
 
@@ -56,14 +62,14 @@ pub(crate) struct CameraClock {
 }
 
 impl CameraClock {
-    /// Returns when a picture was taken that the camera says it took at `claimed`, and that arrived at `arrived_at`.
+    /// Returns when a picture was taken of which the camera makes this claim, and that arrived at `arrived_at`.
     ///
     /// A clock that is off by more than two seconds would date a fire wrongly, and place it wrongly where telemetry comes
     /// by another way: then its own offset is taken out, so that what is left is the shortest way from the camera to
-    /// here. Sender reports count once a second.
+    /// here. Claims count once a second.
     pub(crate) fn taken(
         &mut self,
-        claimed: Timestamp,
+        claimed: CaptureTime,
         now: MonotonicTime,
         arrived_at: Timestamp,
     ) -> CaptureTime {
@@ -73,19 +79,15 @@ impl CameraClock {
             .is_none_or(|reported| now.since(reported) >= REPORTS_EVERY)
         {
             self.reported = Some(now);
-            self.offsets.report(now, unix_s(arrived_at), unix_s(claimed));
+            self.offsets.report(now, unix_s(arrived_at), unix_s(claimed.at));
         }
         let offset = self.offsets.estimate().filter(|offset| offset.alarm);
         let corrected = offset.and_then(|offset| {
             let nanos = (offset.offset_s * 1e9) as i128;
-            Timestamp::from_nanosecond(claimed.as_nanosecond().saturating_add(nanos)).ok()
+            Timestamp::from_nanosecond(claimed.at.as_nanosecond().saturating_add(nanos)).ok()
         });
         match (offset, corrected) {
-            (None, _) => CaptureTime {
-                at: claimed,
-                clock: CaptureClock::RtcpSenderReport,
-                sigma_s: 0.05,
-            },
+            (None, _) => claimed,
             (Some(_), corrected) => CaptureTime {
                 at: corrected.unwrap_or(arrived_at),
                 clock: CaptureClock::Arrival,
@@ -156,6 +158,11 @@ mod tests {
                 // The way here takes from 0.2 to 0.5 s.
                 let arrived = taken + jiff::SignedDuration::from_millis(200 + (second * 7 % 4) * 100);
                 let now = MonotonicTime::from_origin(Duration::from_secs(second.unsigned_abs()));
+                let claimed = CaptureTime {
+                    at: claimed,
+                    clock: CaptureClock::RtcpSenderReport,
+                    sigma_s: REPORT_SIGMA_S,
+                };
                 last = Some((taken, claimed, clock.taken(claimed, now, arrived)));
             }
             let (taken, claimed, found) = last.expect("twenty pictures");
@@ -166,7 +173,7 @@ mod tests {
                 assert_eq!(found.clock, CaptureClock::Arrival);
                 assert!((found.at.duration_since(taken).as_secs_f64() - 0.2).abs() < 0.01);
             } else {
-                assert_eq!((found.clock, found.at), (CaptureClock::RtcpSenderReport, claimed));
+                assert_eq!(found, claimed);
             }
         }
     }

@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::flow::packet::{Codec, Packet};
 use crate::flow::source::Liveness;
 use crate::flow::time::{MediaTime, MonotonicTime};
+use crate::telemetry::klv::sei::{self, PictureTime};
 
 /// Packets inside a decoder at once: reference pictures and frame threads, with room to spare.
 const INSIDE_DECODER: usize = 64;
@@ -51,6 +52,8 @@ impl Described {
 struct Gate {
     keys: KeyFrameGate,
     described: Option<Described>,
+    /// Whether the last key frame said when it was taken: where it did not, the pictures after it are not searched.
+    is_stamped: bool,
 }
 
 /// What one connection's threads share.
@@ -87,6 +90,7 @@ struct Passed {
     pts: Option<gst::ClockTime>,
     is_key: bool,
     arrived: MonotonicTime,
+    stamp: Option<PictureTime>,
 }
 
 /// A frame that reached the sink.
@@ -97,6 +101,8 @@ pub(crate) struct Reached {
     pub(crate) is_key: bool,
     pub(crate) arrived: MonotonicTime,
     pub(crate) skipped: u32,
+    /// The time that the picture carries (ST 0604).
+    pub(crate) stamp: Option<PictureTime>,
 }
 
 impl Wire {
@@ -184,6 +190,7 @@ impl Wire {
         let gate = Mutex::new(Gate {
             keys: KeyFrameGate::new(self.request.spec.key_frame_bound),
             described: None,
+            is_stamped: false,
         });
         let decodes = !self.request.evidence_only;
         pad.add_probe(
@@ -242,6 +249,14 @@ impl Wire {
             self.skipped.fetch_add(1, Ordering::Relaxed);
             return false;
         }
+        drop(moving);
+        let stamp = (is_key || gate.is_stamped)
+            .then(|| sei::find(&buffer.map_readable().ok()?))
+            .flatten();
+        if is_key {
+            gate.is_stamped = stamp.is_some();
+        }
+        let mut moving = self.lock();
         if moving.inside_decoder.len() == INSIDE_DECODER {
             moving.inside_decoder.pop_front();
         }
@@ -249,6 +264,7 @@ impl Wire {
             pts: buffer.pts(),
             is_key,
             arrived: now,
+            stamp,
         });
         true
     }
@@ -352,6 +368,7 @@ impl Wire {
             is_key: passed.is_some_and(|passed| passed.is_key),
             arrived: passed.map_or(now, |passed| passed.arrived),
             skipped,
+            stamp: passed.and_then(|passed| passed.stamp),
         });
     }
 

@@ -24,8 +24,8 @@ use crate::stages::publish::http;
 use crate::stages::publish::settings::{BuildError, Surroundings};
 use crate::stages::publish::sink::{BoxFuture, Delivery, Sink, SinkError};
 use crate::stages::publish::sinks::webhook::{bearer, http_url};
-use crate::stages::publish::tls::ClientTls;
 use crate::stages::publish::wording::Language;
+use crate::tls::ClientTls;
 
 pub use alert::Alert;
 

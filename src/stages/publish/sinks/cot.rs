@@ -24,8 +24,8 @@ use crate::flow::pose::{Height, HeightDatum, Wgs84};
 use crate::geo::geoid;
 use crate::stages::publish::settings::{BuildError, Surroundings};
 use crate::stages::publish::sink::{BoxFuture, Delivery, Sink, SinkError};
-use crate::stages::publish::tls::ClientTls;
 use crate::stages::publish::wording::{self, Language};
+use crate::tls::ClientTls;
 
 /// What the protocol writes for a height or an error that nobody knows, in metres.
 const UNKNOWN_M: &str = "9999999.0";

@@ -22,8 +22,8 @@ use crate::stages::publish::http;
 use crate::stages::publish::settings::{BuildError, Surroundings};
 use crate::stages::publish::sink::{BoxFuture, Delivery, Sink, SinkError};
 use crate::stages::publish::sinks::webhook::{bearer, http_url};
-use crate::stages::publish::tls::ClientTls;
 use crate::stages::publish::wording::{self, Language};
+use crate::tls::ClientTls;
 
 /// Says which gateway and which device speaks.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, schemars::JsonSchema)]

@@ -21,8 +21,8 @@ use crate::stages::publish::broker::Broker;
 use crate::stages::publish::settings::{BuildError, Surroundings};
 use crate::stages::publish::sink::{BoxFuture, Chain, Delivery, Sink, SinkError};
 use crate::stages::publish::template::{Template, as_level};
-use crate::stages::publish::tls::ClientTls;
 use crate::stages::publish::wording;
+use crate::tls::ClientTls;
 
 /// Largest packet that is taken from the broker, in bytes.
 const LARGEST_INCOMING_BYTES: u32 = 256 * 1024;

@@ -18,8 +18,8 @@ use crate::stages::publish::evidence::{EvidenceFiles, may_leave};
 use crate::stages::publish::settings::{BuildError, Surroundings};
 use crate::stages::publish::sink::{BoxFuture, Delivery, Sink, SinkError};
 use crate::stages::publish::template::{Template, as_level};
-use crate::stages::publish::tls::ClientTls;
 use crate::stages::publish::wording;
+use crate::tls::ClientTls;
 
 /// How long the server remembers ids. Servers refuse a window that is longer than the stream keeps messages.
 const DUPLICATE_WINDOW: Duration = Duration::from_mins(10);

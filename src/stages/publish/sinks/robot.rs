@@ -25,8 +25,8 @@ use crate::stages::publish::http;
 use crate::stages::publish::settings::{BuildError, Surroundings};
 use crate::stages::publish::sink::{BoxFuture, Delivery, Sink, SinkError};
 use crate::stages::publish::template::Template;
-use crate::stages::publish::tls::ClientTls;
 use crate::stages::publish::wording::{self, Language};
+use crate::tls::ClientTls;
 
 /// How many events one message sums up at most.
 const DIGEST: usize = 200;
@@ -229,8 +229,12 @@ fn entry(event: &Event, message: &MessageConfig) -> String {
     entry.push_str(&details);
     if let Some(point) = feature.geometry {
         let [longitude, latitude] = point.coordinates;
-        let ce90_m = told.ce90_m.unwrap_or(f64::NAN);
-        let written = write!(entry, " ({latitude:.5},{longitude:.5} ±{ce90_m:.0} m)");
+        let within = told
+            .ce90_m
+            .map_or(String::new(), |ce90_m| format!(" ±{ce90_m:.0} m"));
+        // Letters and digits that can be read aloud over the radio.
+        let aloud = wording::value(event, "mgrs");
+        let written = write!(entry, " ({latitude:.5},{longitude:.5}{within}, MGRS {aloud})");
         debug_assert!(written.is_ok());
     }
     for (place, zh, en) in [("navigation", "导航", "navigate"), ("link", "查看", "open")] {
@@ -389,6 +393,7 @@ mod tests {
         let (title, text) = digest(&[event], &MessageConfig::default(), WECOM_BYTES);
         assert!(!title.contains(['[', '@']), "{title}");
         assert!(!text.contains("](http://evil"), "{text}");
+        assert!(text.contains("MGRS 49S"), "{text}");
         assert!(!text.contains('@'), "{text}");
     }
 

@@ -14,7 +14,7 @@ use crate::stages::publish::http;
 use crate::stages::publish::settings::{BuildError, Surroundings};
 use crate::stages::publish::signature::SigningKeys;
 use crate::stages::publish::sink::{BoxFuture, Delivery, Sink, SinkError};
-use crate::stages::publish::tls::ClientTls;
+use crate::tls::ClientTls;
 
 /// Says where and how to post.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, schemars::JsonSchema)]

@@ -1,4 +1,4 @@
-//! TLS towards sinks and from browsers: rustls with ring, roots from a file or from the machine.
+//! TLS towards sinks and cameras and from browsers: rustls with ring, roots from a file or from the machine.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -111,6 +111,14 @@ impl ClientTls {
             _ => Err(TlsError::HalfAnIdentity),
         }
     }
+}
+
+/// Makes a configuration that trusts nobody, for a client that speaks plain HTTP alone: it needs no roots.
+pub(crate) fn trusting_nobody() -> ClientConfig {
+    install_provider();
+    ClientConfig::builder()
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth()
 }
 
 impl ServerTls {
