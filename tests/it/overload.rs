@@ -8,7 +8,7 @@ use crate::reading::make_clip;
 use crate::service::{Service, write_pipeline};
 
 #[test]
-fn patrol_gives_way_first_then_watch_and_a_camera_on_alarm_never() {
+fn cameras_on_watch_give_way_and_one_on_alarm_never() {
     let folder = tempfile::tempdir().unwrap();
     let clip = folder.path().join("clip.mp4");
     if !has_runtime() || !make_clip(&clip, 6, &[]) {
@@ -48,8 +48,11 @@ fn patrol_gives_way_first_then_watch_and_a_camera_on_alarm_never() {
         }
         now >= 4
     });
-    // Patrol gave all it can before the first of the watched cameras was slowed.
-    assert_eq!(steps.get(..5), Some([0, 1, 2, 3, 4].as_slice()), "{steps:?}");
+    // One step after the other; patrol is passed over where no camera is on it any more.
+    assert!(
+        steps == [0, 4] || steps == [0, 1, 2, 3, 4],
+        "patrol gives way before watch: {steps:?}"
+    );
     let slowed = |it: &Service, source: &str| {
         it.events().iter().any(|event| {
             event["subject"] == source
@@ -58,9 +61,7 @@ fn patrol_gives_way_first_then_watch_and_a_camera_on_alarm_never() {
                     .is_some_and(|detail| detail.starts_with("one of"))
         })
     };
-    service.until("both levels are told of", |it| {
-        slowed(it, "patrol") && slowed(it, "watch0")
-    });
+    service.until("it is told of", |it| slowed(it, "watch0"));
     assert!(!slowed(&service, "alarm"), "{:?}", service.events());
     let looked_at = service.inferred("alarm");
     service.until("the one on alarm is looked at all the time", |it| {
