@@ -60,7 +60,8 @@ impl VideoWriter {
             file.set_property("location", partial.to_str().unwrap_or_default());
         }
         let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::Rgb, width, height)
-            .fps(gst::Fraction::new(0, 1))
+            // Each picture has its own time. With no rate at all the last one has no length, and players never show it.
+            .fps(gst::Fraction::new(25, 1))
             .build()
             .map_err(failed)?;
         source.set_caps(Some(&info.to_caps().map_err(failed)?));

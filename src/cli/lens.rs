@@ -1,6 +1,9 @@
 //! From the name of a lens to its camera.
 
 use anyhow::Context as _;
+use serde::Deserialize as _;
+use serde::de::IntoDeserializer as _;
+use serde::de::value::{Error as WordError, StrDeserializer};
 
 use crate::config::place::{LensSection, LensWord};
 use crate::geo::CameraModel;
@@ -50,14 +53,12 @@ pub(crate) fn parse(text: &str) -> Result<LensSection, String> {
     }
     let (model, camera) = match text.rsplit_once(':') {
         None => (text, LensWord::default()),
-        Some((model, "wide")) => (model, LensWord::Wide),
-        Some((model, "medium")) => (model, LensWord::Medium),
-        Some((model, "tele")) => (model, LensWord::Tele),
-        Some((model, "thermal")) => (model, LensWord::Thermal),
-        Some((_, other)) => {
-            return Err(format!(
-                "{other:?} is none of a drone's cameras: wide, medium, tele or thermal"
-            ));
+        Some((model, word)) => {
+            let word: StrDeserializer<'_, WordError> = word.into_deserializer();
+            (
+                model,
+                LensWord::deserialize(word).map_err(|error| error.to_string())?,
+            )
         }
     };
     let section = LensSection {
@@ -85,7 +86,7 @@ mod tests {
         assert!(width_deg("M30T:tele") < width_deg("M30T"));
         for (wrong, said) in [
             ("0", "0.5 to 170"),
-            ("M30T:fisheye", "wide, medium, tele or thermal"),
+            ("M30T:fisheye", "`wide`, `medium`, `tele`, `thermal`"),
             ("Box Brownie", "give hfov_deg, or one of"),
         ] {
             let error = parse(wrong).unwrap_err();

@@ -271,6 +271,85 @@ fn read_position(
     }
 }
 
+pub(super) fn malformed(problem: String) -> TelemetryError {
+    TelemetryError::Malformed {
+        what: "an ONVIF PTZ service",
+        problem,
+    }
+}
+
+/// Where a camera says that one of its presets lies.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PresetPosition {
+    /// Its token.
+    pub token: String,
+    /// Its name, where it has one.
+    pub name: Option<String>,
+    /// Pan, in the unit of its space.
+    pub pan: f64,
+    /// Tilt, in the unit of its space.
+    pub tilt: f64,
+}
+
+/// Reads the answer to `GetPresets`.
+pub fn parse_presets(text: &str) -> Result<Vec<PresetPosition>, TelemetryError> {
+    let mut reader = Reader::from_str(text);
+    let (mut presets, mut token, mut name, mut position) = (Vec::new(), None, None, None);
+    let mut in_name = false;
+    let mut seen = false;
+    loop {
+        let event = reader
+            .read_event()
+            .map_err(|error| malformed(error.to_string()))?;
+        match &event {
+            Event::Start(element) | Event::Empty(element) => {
+                let attribute = |wanted: &str| {
+                    element.attributes().flatten().find_map(|attribute| {
+                        let key: &str = attribute.key.local_name().into_inner();
+                        let value = attribute.normalized_value(XmlVersion::Implicit1_0).ok()?;
+                        (key == wanted).then(|| value.into_owned())
+                    })
+                };
+                let local: &str = element.local_name().into_inner();
+                match local {
+                    "GetPresetsResponse" => seen = true,
+                    "Preset" => (token, name, position) = (attribute("token"), None, None),
+                    "Name" => in_name = matches!(event, Event::Start(_)),
+                    "PanTilt" => {
+                        let number = |wanted| attribute(wanted)?.trim().parse::<f64>().ok();
+                        position = number("x")
+                            .zip(number("y"))
+                            .filter(|(pan, tilt)| pan.is_finite() && tilt.is_finite());
+                    }
+                    _ => {}
+                }
+            }
+            Event::Text(value) if in_name => name = Some(value.xml10_content().trim().to_owned()),
+            Event::End(element) => {
+                let local: &str = element.local_name().into_inner();
+                in_name &= local != "Name";
+                if local == "Preset"
+                    && let (Some(token), Some((pan, tilt))) = (token.take(), position.take())
+                {
+                    presets.push(PresetPosition {
+                        token,
+                        name: name.take(),
+                        pan,
+                        tilt,
+                    });
+                }
+            }
+            Event::Eof => break,
+            _ => {}
+        }
+    }
+    if seen {
+        Ok(presets)
+    } else {
+        Err(malformed("no GetPresetsResponse is in the answer".into()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

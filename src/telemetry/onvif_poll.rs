@@ -3,91 +3,13 @@
 //! A camera whose numbers are mapped ([`PtzMap`]) gives a direction anywhere; one without a map gives one where its
 //! numbers are those of a surveyed preset.
 
-use quick_xml::XmlVersion;
-use quick_xml::events::Event;
-use quick_xml::reader::Reader;
-
 use super::fixed::PresetCamera;
-use super::log::TelemetryError;
-use super::onvif::{PtzMap, PtzRefusal, PtzStatus};
-use super::onvif_service::malformed;
+use super::onvif::{PresetPosition, PtzMap, PtzRefusal, PtzStatus};
 
 /// A camera stands at a preset when pan and tilt are this close, in degrees of the spherical space.
 const SAME_DEG: f64 = 0.5;
 /// The same in the generic space, which spans -1 to 1.
 const SAME_SHARE: f64 = 0.005;
-
-/// Where a camera says that one of its presets lies.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PresetPosition {
-    /// Its token.
-    pub token: String,
-    /// Its name, where it has one.
-    pub name: Option<String>,
-    /// Pan, in the unit of its space.
-    pub pan: f64,
-    /// Tilt, in the unit of its space.
-    pub tilt: f64,
-}
-
-/// Reads the answer to `GetPresets`.
-pub fn parse_presets(text: &str) -> Result<Vec<PresetPosition>, TelemetryError> {
-    let mut reader = Reader::from_str(text);
-    let (mut presets, mut token, mut name, mut position) = (Vec::new(), None, None, None);
-    let mut in_name = false;
-    let mut seen = false;
-    loop {
-        let event = reader
-            .read_event()
-            .map_err(|error| malformed(error.to_string()))?;
-        match &event {
-            Event::Start(element) | Event::Empty(element) => {
-                let attribute = |wanted: &str| {
-                    element.attributes().flatten().find_map(|attribute| {
-                        let key: &str = attribute.key.local_name().into_inner();
-                        let value = attribute.normalized_value(XmlVersion::Implicit1_0).ok()?;
-                        (key == wanted).then(|| value.into_owned())
-                    })
-                };
-                let local: &str = element.local_name().into_inner();
-                match local {
-                    "GetPresetsResponse" => seen = true,
-                    "Preset" => (token, name, position) = (attribute("token"), None, None),
-                    "Name" => in_name = matches!(event, Event::Start(_)),
-                    "PanTilt" => {
-                        let number = |wanted| attribute(wanted)?.trim().parse::<f64>().ok();
-                        position = number("x")
-                            .zip(number("y"))
-                            .filter(|(pan, tilt)| pan.is_finite() && tilt.is_finite());
-                    }
-                    _ => {}
-                }
-            }
-            Event::Text(value) if in_name => name = Some(value.xml10_content().trim().to_owned()),
-            Event::End(element) => {
-                let local: &str = element.local_name().into_inner();
-                in_name &= local != "Name";
-                if local == "Preset"
-                    && let (Some(token), Some((pan, tilt))) = (token.take(), position.take())
-                {
-                    presets.push(PresetPosition {
-                        token,
-                        name: name.take(),
-                        pan,
-                        tilt,
-                    });
-                }
-            }
-            Event::Eof => break,
-            _ => {}
-        }
-    }
-    if seen {
-        Ok(presets)
-    } else {
-        Err(malformed("no GetPresetsResponse is in the answer".into()))
-    }
-}
 
 /// Turns a camera to where its status says: by its map where it has one, else to the surveyed preset at which it stands.
 /// A status without a direction leaves the camera without one.
@@ -140,6 +62,7 @@ mod tests {
     };
     use crate::flow::time::MediaTime;
     use crate::telemetry::fixed::{Mast, Preset};
+    use crate::telemetry::onvif::parse_presets;
 
     const PRESETS: &str = r#"<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Body>
         <tptz:GetPresetsResponse><tptz:Preset token="1"><tt:Name>north</tt:Name><tt:PTZPosition>

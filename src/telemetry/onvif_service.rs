@@ -18,8 +18,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use sha1::{Digest as _, Sha1};
 
 use super::log::TelemetryError;
-use super::onvif::{PtzStatus, parse_status};
-use super::onvif_poll::{PresetPosition, parse_presets};
+use super::onvif::{PresetPosition, PtzStatus, malformed, parse_presets, parse_status};
 use crate::tls::{ClientTls, trusting_nobody};
 
 /// How long a camera may take to answer.
@@ -42,13 +41,6 @@ impl std::fmt::Debug for PtzService {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Without the password.
         write!(formatter, "{} profile {}", self.url, self.profile)
-    }
-}
-
-pub(super) fn malformed(problem: String) -> TelemetryError {
-    TelemetryError::Malformed {
-        what: "an ONVIF PTZ service",
-        problem,
     }
 }
 

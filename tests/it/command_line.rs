@@ -1,6 +1,15 @@
 //! The program as a shell sees it.
 
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
+
+/// Runs the program to its end, from the folder where its models are found.
+pub(crate) fn emberwatch(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_emberwatch"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
 
 #[test]
 fn a_reader_that_leaves_ends_the_program_quietly() {

@@ -1,27 +1,18 @@
 //! Commands that nobody else tests: what they print, what they leave, how they end.
 
-use std::io::{BufRead as _, BufReader};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::analysis::has_runtime;
+use crate::command_line::emberwatch;
 use crate::faults::Server;
 use crate::reading::{ffmpeg, make_clip};
 use crate::service::{Service, write_pipeline};
-
-fn emberwatch(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_emberwatch"))
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args(arguments)
-        .output()
-        .unwrap()
-}
 
 fn said(output: &Output) -> (String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -166,13 +157,13 @@ fn an_annotated_video_has_every_frame_that_was_looked_at() {
         .args([
             "-v",
             "error",
-            "-count_packets",
+            "-count_frames",
             "-select_streams",
             "v",
             "-of",
             "csv=p=0",
         ])
-        .args(["-show_entries", "stream=width,height,nb_read_packets"])
+        .args(["-show_entries", "stream=width,height,nb_read_frames"])
         .arg(&video)
         .output()
         .unwrap();
@@ -213,23 +204,6 @@ fn a_frozen_and_a_covered_camera_are_told_of() {
     service.until("the still picture is told of", |it| told(it, "still", "frozen"));
 }
 
-/// Starts `run` with these in its environment and waits until it listens.
-fn running(folder: &Path, environment: &[(&str, &Path)]) -> Child {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_emberwatch"))
-        .arg("run")
-        .arg(folder.join("pipeline.toml"))
-        .envs(environment.iter().copied())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    assert!(line.starts_with("listening"), "{line}");
-    child
-}
-
 #[test]
 fn a_second_signal_quits_at_once() {
     let folder = tempfile::tempdir().unwrap();
@@ -237,13 +211,12 @@ fn a_second_signal_quits_at_once() {
         return;
     }
     write_pipeline(folder.path(), &[("gone", "rtsp://127.0.0.1:9/cam", "")]);
-    let mut child = running(folder.path(), &[]);
-    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+    let service = Service::start(folder.path());
     // Stopped, so that both arrive before the first has done anything.
     for signal in [Signal::SIGSTOP, Signal::SIGINT, Signal::SIGTERM, Signal::SIGCONT] {
-        kill(pid, signal).unwrap();
+        service.signal(signal);
     }
-    let code = child.wait().unwrap().code();
+    let code = service.wait().code();
     assert!(matches!(code, Some(130 | 143)), "{code:?}");
 }
 
@@ -257,7 +230,7 @@ fn systemd_is_told_when_the_service_is_ready_alive_and_leaving() {
     let socket = folder.path().join("notify");
     let systemd = UnixDatagram::bind(&socket).unwrap();
     systemd.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
-    let mut child = running(
+    let service = Service::start_with(
         folder.path(),
         &[
             ("NOTIFY_SOCKET", &socket),
@@ -271,8 +244,7 @@ fn systemd_is_told_when_the_service_is_ready_alive_and_leaving() {
     };
     assert!(next().contains("READY=1"));
     assert!(next().contains("WATCHDOG=1"));
-    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
-    kill(pid, Signal::SIGTERM).unwrap();
+    service.signal(Signal::SIGTERM);
     while !next().contains("STOPPING=1") {}
-    assert!(child.wait().unwrap().success());
+    assert!(service.wait().success());
 }

@@ -19,6 +19,7 @@ use emberwatch::store::Store;
 use super::analysis::has_runtime;
 use super::dispatch_crash::open_desk;
 use super::dispatch_store::report;
+use crate::command_line::emberwatch;
 
 const SIZE: (u32, u32) = (320, 180);
 
@@ -72,14 +73,6 @@ fn open(desk: &IncidentDesk, store: &Store, clock: &dyn Clock, number: u64) -> (
 fn act(desk: &IncidentDesk, id: IncidentId, action: Action) {
     desk.act(&Act::new(id, Actor::person("operator"), action))
         .unwrap();
-}
-
-fn emberwatch(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_emberwatch"))
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args(arguments)
-        .output()
-        .unwrap()
 }
 
 fn words(output: &Output) -> String {

@@ -22,24 +22,29 @@ class Batch:
     unlabelled: Tensor
 
     def to(self, device: torch.device) -> "Batch":
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "Batch":
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, act) -> "Batch":
         t = self.targets
-        return Batch(self.pixels.to(device, non_blocking=True),
-                     Targets(t.classes.to(device), t.corners.to(device), t.exists.to(device)), self.unlabelled.to(device))
+        return Batch(act(self.pixels), Targets(act(t.classes), act(t.corners), act(t.exists)), act(self.unlabelled))
 
 
 @dataclass
 class Parts:
-    """The loss and what it is made of, as a log line wants it."""
+    """The loss and what it is made of, each a number on the device: reading one waits for the device."""
 
     total: Tensor
-    box: float
-    objectness: float
-    classes: float
-    positives: int
+    box: Tensor
+    objectness: Tensor
+    classes: Tensor
+    positives: Tensor
 
 
 def loss_of(logits: Tensor, batch: Batch) -> Parts:
-    """`logits` (B, A, 5 + classes) in fp32."""
+    """`logits` (B, A, 5 + classes) in fp32. Nothing here waits for the device."""
     height, width = batch.pixels.shape[2:]
     cells, strides = grid(height, width, logits.device)
     middle = (logits[..., :2] + cells) * strides
@@ -49,27 +54,27 @@ def loss_of(logits: Tensor, batch: Batch) -> Parts:
     targets = batch.targets
     scores = torch.sigmoid(logits[..., 4:].detach())
     found = assign(targets, corners.detach(), scores, centres, strides)
+    positives = found.positive.sum()
+    share = 1 / positives.clamp(min=1)
 
     blind = within(batch.unlabelled, centres)
     # Background that the network takes for smoke may well be smoke there: no lesson from it.
     unsure = blind & (scores[..., 1 + SMOKE] > scores[..., 1:].where(_others(scores), scores.new_tensor(-1.0)).amax(-1)) & ~found.positive
     objectness = F.binary_cross_entropy_with_logits(logits[..., 4], found.positive.float(), reduction="none")
-    positives = max(1, int(found.positive.sum()))
-    objectness = (objectness * ~unsure).sum() / positives
-    if not found.positive.any():
-        return Parts(objectness + logits.sum() * 0, 0.0, float(objectness.detach()), 0.0, 0)
+    objectness = (objectness * ~unsure).sum() * share
+    if targets.classes.shape[1] == 0:
+        none = logits.sum() * 0
+        return Parts(objectness + none, none.detach(), objectness.detach(), none.detach(), positives)
 
-    where, anchor = found.positive.nonzero(as_tuple=True)
-    box = found.box[where, anchor]
-    wanted = targets.corners[where, box]
-    iou = _pairwise(corners[where, anchor], wanted)
-    boxes = BOX_WEIGHT * (1 - iou**2).sum() / positives
-    soft = F.one_hot(targets.classes[where, box], scores.shape[-1] - 1) * found.overlap[where, anchor][:, None]
-    classes = F.binary_cross_entropy_with_logits(logits[where, anchor, 5:], soft, reduction="none")
-    seen = torch.ones_like(classes)
-    seen[blind[where, anchor], SMOKE] = 0
-    classes = (classes * seen).sum() / positives
-    return Parts(boxes + objectness + classes, float(boxes.detach()), float(objectness.detach()), float(classes.detach()), positives)
+    # Every anchor has a box here; those that answer for none are left out of the sums.
+    wanted = targets.corners.gather(1, found.box[..., None].expand(-1, -1, 4))
+    apart = torch.where(found.positive, 1 - _pairwise(corners, wanted) ** 2, 0)
+    boxes = BOX_WEIGHT * apart.sum() * share
+    soft = F.one_hot(targets.classes.gather(1, found.box), scores.shape[-1] - 1) * found.overlap[..., None]
+    classes = F.binary_cross_entropy_with_logits(logits[..., 5:], soft, reduction="none")
+    smoke = torch.arange(classes.shape[-1], device=classes.device) == SMOKE
+    classes = torch.where(found.positive[..., None] & ~(blind[..., None] & smoke), classes, 0).sum() * share
+    return Parts(boxes + objectness + classes, boxes.detach(), objectness.detach(), classes.detach(), positives)
 
 
 def within(regions: Tensor, points: Tensor) -> Tensor:
@@ -86,6 +91,9 @@ def _others(scores: Tensor) -> Tensor:
 
 
 def _pairwise(a: Tensor, b: Tensor) -> Tensor:
-    shared = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0).prod(-1)
-    areas = (a[:, 2:] - a[:, :2]).prod(-1) + (b[:, 2:] - b[:, :2]).prod(-1)
+    """IoU of each box of `a` with its own of `b`, both (..., 4)."""
+    w, h = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0).unbind(-1)
+    shared = w * h
+    (wa, ha), (wb, hb) = (a[..., 2:] - a[..., :2]).unbind(-1), (b[..., 2:] - b[..., :2]).unbind(-1)
+    areas = wa * ha + wb * hb
     return shared / (areas - shared + 1e-7)

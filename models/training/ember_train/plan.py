@@ -7,9 +7,10 @@ import numpy as np
 
 from .canvas import Mix
 
-SMALL_CANVASES = ((320, 320), (256, 416), (224, 352))
-CANVASES = ((416, 416), (352, 352), (256, 416), (288, 448))
-LAST_CANVASES = ((416, 416), (256, 416))
+# Height and width as shares of the square input.
+SMALL_CANVASES = ((0.77, 0.77), (0.62, 1.0), (0.54, 0.85))
+CANVASES = ((1.0, 1.0), (0.85, 0.85), (0.62, 1.0), (0.69, 1.08))
+LAST_CANVASES = ((1.0, 1.0), (0.62, 1.0))
 
 
 @dataclass
@@ -20,6 +21,7 @@ class Plan:
     steps: int = 6000
     batch: int = 8  # per process
     processes: int = 2
+    input: int = 416  # side of the square input, in pixels
     rate: float = 1e-3
     last_rate: float = 0.03  # of `rate`
     warm_up: int = 200
@@ -61,5 +63,5 @@ class Plan:
             canvases, mix = LAST_CANVASES, self.mix.without_mosaic()
         else:
             canvases, mix = (SMALL_CANVASES if done < self.small_first else CANVASES), self.mix
-        height, width = canvases[rng.integers(len(canvases))]
+        height, width = (max(32, 32 * round(self.input * share / 32)) for share in canvases[rng.integers(len(canvases))])
         return mix, height, width

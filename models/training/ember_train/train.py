@@ -63,6 +63,8 @@ def _process(rank: int, run: Run, plan: Plan, world: int) -> None:
     device = torch.device(run.device)
     if run.device == "cpu":
         torch.set_num_threads(plan.threads)
+    else:
+        torch.backends.cudnn.benchmark = True
     if world > 1:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
         dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{run.port}", rank=rank, world_size=world)
@@ -148,21 +150,21 @@ class _Loop:
         rate = self.plan.rate_at(self.step)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        # A batch that overflowed teaches nothing; the next one will.
-        if np.isfinite(norm):
-            self.optimiser.step()
+        self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         if self.rank == 0:
             self._average()
         return parts, norm
 
-    def _share_and_clip(self) -> float:
+    def _share_and_clip(self) -> Tensor:
         flat = torch.cat([p.grad.reshape(-1) if p.grad is not None else torch.zeros_like(p).reshape(-1) for p in self.parameters])
         if self.world > 1:
             dist.all_reduce(flat)
             flat /= self.world
-        norm = float(flat.norm())
-        flat *= min(1.0, self.plan.clip / (norm + 1e-6))
+        norm = flat.norm()
+        flat *= (self.plan.clip / (norm + 1e-6)).clamp(max=1.0)
+        # A batch that overflowed teaches nothing; the next one will.
+        flat = torch.where(norm.isfinite(), flat, 0)
         at = 0
         for p in self.parameters:
             p.grad = flat[at:at + p.numel()].view_as(p)
@@ -196,16 +198,17 @@ class _Log:
         with self.path.open(mode, newline="") as file:
             csv.writer(file).writerows(rows)
 
-    def add(self, step: int, plan: Plan, world: int, parts, norm: float, waited: float) -> None:
-        self.rows.append((float(parts.total.detach()), parts.box, parts.objectness, parts.classes, parts.positives / plan.batch, norm, waited))
+    def add(self, step: int, plan: Plan, world: int, parts, norm: Tensor, waited: float) -> None:
+        # Kept on the device until a row is due, so that no step waits for it.
+        self.rows.append((torch.stack((parts.total.detach(), parts.box, parts.objectness, parts.classes, parts.positives / plan.batch, norm)), waited))
         if step % LOG_EVERY and step != plan.steps:
             return
+        mean = torch.stack([row for row, _ in self.rows]).mean(0).tolist()
         now = time.monotonic()
-        spent, count = now - self.last, len(self.rows)
-        mean = np.mean(self.rows, 0)
+        spent, count, waiting = now - self.last, len(self.rows), sum(waited for _, waited in self.rows)
         self.rows, self.last = [], now
         row = (step, step * plan.batch * world, round(self.before + (now - self.started) / 60, 2), f"{plan.rate_at(step):.2e}",
-               *(round(float(m), 4) for m in mean[:6]), round(count * plan.batch * world / spent, 1), round(float(mean[6]) * count / spent, 3))
+               *(round(m, 4) for m in mean), round(count * plan.batch * world / spent, 1), round(waiting / spent, 3))
         self._write("a", [row])
         print(*(f"{c} {v}" for c, v in zip(COLUMNS, row)), sep="  ", flush=True)
 

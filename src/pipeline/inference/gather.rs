@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Pending;
 use crate::clock::Clock;
+use crate::flow::source::Duty;
 use crate::pipeline::exit::Exit;
 use crate::pipeline::link::{LinkReceiver, LinkSender, Received};
 use crate::stages::batch::Batcher;
@@ -29,8 +30,9 @@ pub(super) fn gather(
             match inputs.receive_within(patience) {
                 Received::Item(pending) => {
                     count();
-                    let source = pending.prepared.frame.meta.source.clone();
-                    batcher.add(source, pending, clock.monotonic());
+                    let meta = &pending.prepared.frame.meta;
+                    let (source, is_urgent) = (meta.source.clone(), meta.duty == Duty::Alarm);
+                    batcher.add(source, is_urgent, pending, clock.monotonic());
                     patience = Duration::ZERO;
                 }
                 Received::Nothing => break,
