@@ -82,17 +82,13 @@ impl<T> Batcher<T> {
     /// Adds an input of a source, which is urgent while the source is on alarm.
     pub fn add(&mut self, source: SourceId, is_urgent: bool, input: T, now: MonotonicTime) {
         // A source that changes its level keeps its place until what waits of it is served.
-        let is_urgent = if self.urgent.waiting.contains_key(&source) {
-            true
-        } else {
-            is_urgent && !self.usual.waiting.contains_key(&source)
-        };
-        let ring = if is_urgent {
-            &mut self.urgent
-        } else {
-            &mut self.usual
-        };
-        ring.waiting.entry(source).or_default().push_back((now, input));
+        let waits = |ring: &Ring<T>| ring.waiting.contains_key(&source);
+        let is_urgent = waits(&self.urgent) || is_urgent && !waits(&self.usual);
+        self.ring(is_urgent)
+            .waiting
+            .entry(source)
+            .or_default()
+            .push_back((now, input));
         self.count += 1;
     }
 
@@ -125,23 +121,30 @@ impl<T> Batcher<T> {
     pub fn close(&mut self) -> Option<Vec<T>> {
         let mut batch = Vec::new();
         while batch.len() < self.bounds.size {
-            let (first, second) = if self.was_urgent {
-                (&mut self.usual, &mut self.urgent)
-            } else {
-                (&mut self.urgent, &mut self.usual)
-            };
-            let (input, was_first) = match first.next() {
-                Some(input) => (input, true),
-                None => match second.next() {
-                    Some(input) => (input, false),
-                    None => break,
-                },
-            };
-            self.was_urgent = self.was_urgent != was_first;
-            self.count -= 1;
+            let Some(input) = self.take_turn() else { break };
             batch.push(input);
         }
         (!batch.is_empty()).then_some(batch)
+    }
+
+    /// Takes the input whose turn it is: urgent and usual sources in turn, while both have something waiting.
+    fn take_turn(&mut self) -> Option<T> {
+        for is_urgent in [!self.was_urgent, self.was_urgent] {
+            if let Some(input) = self.ring(is_urgent).next() {
+                self.was_urgent = is_urgent;
+                self.count -= 1;
+                return Some(input);
+            }
+        }
+        None
+    }
+
+    const fn ring(&mut self, is_urgent: bool) -> &mut Ring<T> {
+        if is_urgent {
+            &mut self.urgent
+        } else {
+            &mut self.usual
+        }
     }
 }
 
