@@ -1,6 +1,6 @@
 //! Tables.
 //!
-//! `cargo +nightly fuzz run csv -- -runs=10000000`
+//! `fuzz/run csv -runs=10000000`
 
 #![no_main]
 

@@ -1,6 +1,6 @@
 //! DJI Cloud API payloads.
 //!
-//! `cargo +nightly fuzz run dji_cloud -- -runs=10000000`
+//! `fuzz/run dji_cloud -runs=10000000`
 
 #![no_main]
 

@@ -1,6 +1,6 @@
 //! DJI subtitles.
 //!
-//! `cargo +nightly fuzz run dji_srt -- -runs=10000000`
+//! `fuzz/run dji_srt -runs=10000000`
 
 #![no_main]
 

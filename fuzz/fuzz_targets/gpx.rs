@@ -1,6 +1,6 @@
 //! GPX tracks.
 //!
-//! `cargo +nightly fuzz run gpx -- -runs=10000000`
+//! `fuzz/run gpx -runs=10000000`
 
 #![no_main]
 

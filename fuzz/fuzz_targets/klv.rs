@@ -1,6 +1,6 @@
 //! ST 0601 packets: what is read and written again is read as the same.
 //!
-//! `cargo +nightly fuzz run klv -- -runs=10000000`
+//! `fuzz/run klv -runs=10000000`
 
 #![no_main]
 

@@ -1,6 +1,6 @@
 //! Addresses of cameras and recordings.
 //!
-//! `cargo +nightly fuzz run location -- -max_total_time=60`
+//! `fuzz/run location -max_total_time=60`
 
 #![no_main]
 

@@ -1,6 +1,6 @@
 //! Model manifests.
 //!
-//! `cargo +nightly fuzz run manifest -- -max_total_time=60`
+//! `fuzz/run manifest -max_total_time=60`
 
 #![no_main]
 

@@ -1,6 +1,6 @@
 //! MAVLink: a stream gives the same in one piece and in many.
 //!
-//! `cargo +nightly fuzz run mavlink -- -runs=10000000`
+//! `fuzz/run mavlink -runs=10000000`
 
 #![no_main]
 

@@ -1,6 +1,6 @@
 //! ONVIF answers.
 //!
-//! `cargo +nightly fuzz run onvif -- -runs=10000000`
+//! `fuzz/run onvif -runs=10000000`
 
 #![no_main]
 
@@ -8,5 +8,7 @@ use emberwatch::telemetry::onvif;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let _status = onvif::parse_status(&String::from_utf8_lossy(bytes));
+    let text = String::from_utf8_lossy(bytes);
+    let _status = onvif::parse_status(&text);
+    let _presets = onvif::parse_presets(&text);
 });

@@ -1,6 +1,6 @@
 //! Photos and XMP.
 //!
-//! `cargo +nightly fuzz run photo -- -runs=10000000`
+//! `fuzz/run photo -runs=10000000`
 
 #![no_main]
 

@@ -1,6 +1,6 @@
 //! Pipeline files: sound, or refused with at least one problem.
 //!
-//! `cargo +nightly fuzz run pipeline -- -max_total_time=60`
+//! `fuzz/run pipeline -max_total_time=60`
 
 #![no_main]
 

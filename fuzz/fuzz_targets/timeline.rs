@@ -1,6 +1,6 @@
 //! Timelines of MAVLink logs, asked at moments that the input chooses.
 //!
-//! `cargo +nightly fuzz run timeline -- -runs=10000000`
+//! `fuzz/run timeline -runs=10000000`
 
 #![no_main]
 

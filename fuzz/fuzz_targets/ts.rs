@@ -1,6 +1,6 @@
 //! Transport streams.
 //!
-//! `cargo +nightly fuzz run ts -- -runs=10000000`
+//! `fuzz/run ts -runs=10000000`
 
 #![no_main]
 

@@ -1,7 +1,7 @@
 //! Every parser meets random and damaged input here: it may refuse, it may not panic, and what it gives is in range.
 //!
 //! `PROPTEST_CASES=10000000 cargo test --release --lib telemetry::random_tests` runs ten million inputs per parser; the
-//! folder `fuzz` holds the same targets for `cargo fuzz`.
+//! folder `fuzz` holds the same targets for libFuzzer: `fuzz/run all -max_total_time=60`.
 
 use std::path::Path;
 

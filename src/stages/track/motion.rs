@@ -70,24 +70,22 @@ impl LumaGrid {
         let scale = STEPS / (each * each) as u16;
         let rest = STEPS % (each * each) as u16;
         let mut cells = Vec::with_capacity(width * height);
+        // Whole lines are added up first, which goes many samples at a time; then single samples are picked.
+        let mut sums = vec![0_u16; source_width];
         for lines in rows.chunks_exact(each) {
-            let first = cells.len();
-            cells.resize(first + width, 0);
+            sums.fill(0);
             for row in lines {
-                let Some(line) = samples.get(row * stride..row * stride + source_width) else {
-                    continue;
-                };
-                for (cell, places) in cells.iter_mut().skip(first).zip(columns.chunks_exact(each)) {
-                    *cell += places
-                        .iter()
-                        .map(|place| u16::from(line.get(*place).copied().unwrap_or(0)))
-                        .sum::<u16>();
+                let line = samples.get(row * stride..row * stride + source_width).unwrap_or(&[]);
+                for (sum, sample) in sums.iter_mut().zip(line) {
+                    *sum += u16::from(*sample);
                 }
             }
-            for cell in cells.iter_mut().skip(first) {
+            cells.extend(columns.chunks_exact(each).map(|places| {
+                let picked = places.iter().map(|place| sums.get(*place).copied().unwrap_or(0));
+                let sum: u16 = picked.sum();
                 // Nine samples do not divide sixteen steps.
-                *cell = *cell * scale + *cell * rest / (each * each) as u16;
-            }
+                sum * scale + sum * rest / (each * each) as u16
+            }));
         }
         Self {
             cells,

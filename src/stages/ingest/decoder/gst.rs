@@ -5,6 +5,7 @@ use std::sync::Arc;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
+use gstreamer_app::prelude::BaseTransformExt as _;
 
 use super::super::error::IngestErrorKind;
 use super::super::spec::DecoderChoice;
@@ -80,12 +81,12 @@ fn join(
     sink: &gst_app::AppSink,
     wire: &Arc<Wire>,
 ) -> Result<(), gst::glib::BoolError> {
-    // Both pass buffers through untouched where the decoder gives I420 or NV12 and no tag asks for a turn.
+    // It passes buffers through untouched where the decoder gives I420 or NV12.
     let converter = gst::ElementFactory::make("videoconvert").build()?;
     let mut elements = vec![decoder.clone(), converter];
     if wire.request.spec.liveness == Liveness::Recorded {
         let turner = gst::ElementFactory::make("videoflip").build()?;
-        turner.set_property_from_str("video-direction", "auto");
+        turn_when_asked(video, &turner);
         elements.push(turner);
     }
     pipeline.add_many(&elements)?;
@@ -104,6 +105,27 @@ fn join(
         .link(&entry)
         .map_err(|error| gst::glib::bool_error!("{error}"))?;
     Ok(())
+}
+
+/// Lets `turner` follow the tag of a recording that was made with the camera on its side.
+///
+/// Until such a tag comes it passes pictures through: left to itself, it copies each of them to turn it by nothing.
+fn turn_when_asked(video: &gst::Pad, turner: &gst::Element) {
+    if let Some(transform) = turner.downcast_ref::<gst_app::gst_base::BaseTransform>() {
+        transform.set_passthrough(true);
+    }
+    let turner = turner.downgrade();
+    video.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, passing| {
+        if let Some(gst::PadProbeData::Event(event)) = &passing.data
+            && let gst::EventView::Tag(tag) = event.view()
+            && let Some(orientation) = tag.tag().get::<gst::tags::ImageOrientation>()
+            && orientation.get() != "rotate-0"
+            && let Some(turner) = turner.upgrade()
+        {
+            turner.set_property_from_str("video-direction", "auto");
+        }
+        gst::PadProbeReturn::Ok
+    });
 }
 
 fn refuse_codec(caps: &gst::Caps, wire: &Wire) {
