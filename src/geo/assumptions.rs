@@ -22,8 +22,10 @@ pub struct Sigmas {
     pub focal_share: f64,
     /// Of the time between picture and telemetry, in seconds.
     pub time_s: f64,
-    /// Of the pixel in each direction, in pixels.
-    pub pixel_px: f64,
+    /// Of the pixel across the picture, in pixels.
+    pub across_px: f64,
+    /// Of the pixel down the picture, in pixels.
+    pub down_px: f64,
     /// Of the terrain's height, in metres.
     pub terrain_m: f64,
     /// Of the laser's range, in metres.
@@ -42,7 +44,8 @@ impl Default for Sigmas {
             roll_deg: 0.5,
             focal_share: 0.02,
             time_s: 0.1,
-            pixel_px: 4.0,
+            across_px: 4.0,
+            down_px: 4.0,
             terrain_m: 2.5,
             laser_m: 0.5,
         }
@@ -52,7 +55,7 @@ impl Default for Sigmas {
 impl Sigmas {
     /// The names and values of all parts, for checks and for printing.
     #[must_use]
-    pub const fn parts(&self) -> [(&'static str, f64); 10] {
+    pub const fn parts(&self) -> [(&'static str, f64); 11] {
         [
             ("horizontal_m", self.horizontal_m),
             ("vertical_m", self.vertical_m),
@@ -61,7 +64,8 @@ impl Sigmas {
             ("roll_deg", self.roll_deg),
             ("focal_share", self.focal_share),
             ("time_s", self.time_s),
-            ("pixel_px", self.pixel_px),
+            ("across_px", self.across_px),
+            ("down_px", self.down_px),
             ("terrain_m", self.terrain_m),
             ("laser_m", self.laser_m),
         ]

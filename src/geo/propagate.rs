@@ -76,8 +76,8 @@ impl View<'_> {
         camera.fx *= scale;
         camera.fy *= scale;
         let pixel = (
-            self.pixel.0 + across * self.sigmas.pixel_px,
-            self.pixel.1 + down * self.sigmas.pixel_px,
+            self.pixel.0 + across * self.sigmas.across_px,
+            self.pixel.1 + down * self.sigmas.down_px,
         );
         ray_direction(pixel, attitude, &camera)
     }

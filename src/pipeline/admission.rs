@@ -1,8 +1,9 @@
 //! What gives way when all sources together cost more than the machine has.
 //!
 //! The measure is the machine itself: the share of its cores that the program uses, and the share of looks that came too
-//! late. Patrol gives way first (every second, fourth, eighth key frame is looked at), then watch; a source on alarm is
-//! never slowed. What was taken is given back one step at a time once there is room.
+//! late. Patrol gives way first (every second, fourth, eighth key frame is decoded), then watch (every second, every fourth
+//! look, at last only key frames, which spares the decoding); a source on alarm is never slowed. What was taken is given
+//! back one step at a time once there is room.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -58,7 +59,7 @@ pub struct Slowable {
 /// The step at which patrol gives no more.
 const PATROL_STEPS: u32 = 3;
 
-/// How much has given way: 0 nothing, 1 to 3 patrol by twos, 4 to 6 watch as well.
+/// How much has given way: 0 nothing, 1 to 3 patrol by twos, 4 and 5 watch as well, 6 watch sees key frames only.
 pub const STEPS: u32 = 6;
 
 /// Decides what gives way.
@@ -113,7 +114,7 @@ impl Admission {
     }
 }
 
-/// What all samplers of a service obey: of how many looks one is taken.
+/// What all sources of a service obey: of how many looks one is taken.
 #[derive(Debug, Default)]
 pub struct Thinning {
     step: AtomicU32,
@@ -129,6 +130,12 @@ impl Thinning {
     #[must_use]
     pub fn step(&self) -> u32 {
         self.step.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether watch decodes only key frames, where the stream has them.
+    #[must_use]
+    pub fn watches_key_frames(&self) -> bool {
+        self.step() == STEPS
     }
 
     /// Returns of how many looks at a duty level one is taken: 1, 2, 4 or 8, and always 1 on alarm.

@@ -221,7 +221,7 @@ pub fn start(
         frames: Arc::default(),
         ingest: Arc::default(),
         inferred: Arc::default(),
-        duty: Arc::new(DutyControl::new(plan.duty)),
+        duty: Arc::new(DutyControl::new(plan.duty).thinned_by(Arc::clone(&plan.thinning))),
         ages: Arc::default(),
     };
 

@@ -154,10 +154,15 @@ impl Sampler {
         self
     }
 
-    /// Returns whether this look, which is due, is the one of so many that a full machine can afford.
-    fn is_afforded(&mut self, duty: Duty) -> bool {
+    /// Returns whether this look, which is due, is the one of so many that a full machine can afford. What patrol does
+    /// not look at is not decoded, nor is what lies between the key frames of watch in the end.
+    fn is_afforded(&mut self, duty: Duty, is_key: bool) -> bool {
         self.due += 1;
-        let is_taken = self.due >= self.thinning.one_of(duty);
+        let is_taken = match duty {
+            Duty::Patrol => true,
+            Duty::Watch if is_key && self.thinning.watches_key_frames() => true,
+            Duty::Watch | Duty::Alarm => self.due >= self.thinning.one_of(duty),
+        };
         if is_taken {
             self.due = 0;
         }
@@ -203,7 +208,9 @@ impl Stage for Sampler {
             .overtaken
             .fetch_add(u64::from(frame.meta.gap.overtaken), Ordering::Relaxed);
         self.gap.add(frame.meta.gap);
-        if !self.is_due(frame.meta.duty, frame.meta.pts) || !self.is_afforded(frame.meta.duty) {
+        if !self.is_due(frame.meta.duty, frame.meta.pts)
+            || !self.is_afforded(frame.meta.duty, frame.meta.is_key)
+        {
             self.gap.skipped += 1;
             self.counts.skipped.fetch_add(1, Ordering::Relaxed);
             return Ok(());
@@ -231,6 +238,7 @@ mod tests {
     use crate::clock::SimulatedClock;
     use crate::flow::frame::{ColourMatrix, ColourRange, FrameMeta, Picture, PixelFormat, PlanarBuffer};
     use crate::flow::source::SourceId;
+    use crate::pipeline::admission::STEPS;
 
     fn frame(sequence: u64, second: f64, duty: Duty, clock: &SimulatedClock) -> Frame {
         Frame {
@@ -283,22 +291,29 @@ mod tests {
     }
 
     #[test]
-    fn a_full_machine_takes_every_second_key_frame_of_patrol_and_every_frame_of_an_alarm() {
+    fn a_full_machine_takes_every_second_look_of_watch_at_last_key_frames_and_all_of_patrol_and_alarm() {
         let clock = clock();
         let thinning = Arc::new(Thinning::default());
-        thinning.set(1);
         let mut sampler = Sampler::new(
             rates(5.0),
             Freshness::new(Liveness::Live, Duration::from_millis(500)),
             clock.clone(),
         )
         .thinned_by(Arc::clone(&thinning));
-        let key_frames = (0..10).map(|number| frame(number, number as f64 * 2.0, Duty::Patrol, &clock));
-        let taken = pass(&mut sampler, key_frames);
-        assert_eq!(taken.len(), 5);
-        assert!(taken.iter().all(|frame| frame.meta.gap.skipped == 1));
-        let alarm = (10..20).map(|number| frame(number, number as f64 * 2.0, Duty::Alarm, &clock));
-        assert_eq!(pass(&mut sampler, alarm).len(), 10);
+        let mut taken = |step, duty| {
+            thinning.set(step);
+            let frames = (0..10).map(|number| frame(number, number as f64 * 2.0, duty, &clock));
+            pass(&mut sampler, frames).len()
+        };
+        assert_eq!(taken(4, Duty::Watch), 5);
+        assert_eq!(
+            taken(STEPS, Duty::Watch),
+            10,
+            "nothing but key frames comes, and each counts"
+        );
+        // The decoder was given fewer key frames of patrol: none of them is left out.
+        assert_eq!(taken(STEPS, Duty::Patrol), 10);
+        assert_eq!(taken(STEPS, Duty::Alarm), 10);
     }
 
     #[test]

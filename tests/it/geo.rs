@@ -29,7 +29,8 @@ const DRONE: Sigmas = Sigmas {
     roll_deg: 0.0,
     focal_share: 0.0,
     time_s: 0.0,
-    pixel_px: 0.0,
+    across_px: 0.0,
+    down_px: 0.0,
     terrain_m: 0.0,
     laser_m: 0.0,
 };
@@ -38,7 +39,8 @@ const DRONE: Sigmas = Sigmas {
 const ORDINARY: Sigmas = Sigmas {
     roll_deg: 0.3,
     focal_share: 0.01,
-    pixel_px: 3.0,
+    across_px: 3.0,
+    down_px: 3.0,
     terrain_m: 2.0,
     ..DRONE
 };
@@ -52,7 +54,8 @@ const TOWER: Sigmas = Sigmas {
     roll_deg: 0.1,
     focal_share: 0.002,
     time_s: 0.0,
-    pixel_px: 2.0,
+    across_px: 2.0,
+    down_px: 2.0,
     terrain_m: 2.0,
     laser_m: 0.0,
 };
@@ -164,7 +167,8 @@ fn coverage(
         roll_deg: 0.0,
         focal_share: 0.0,
         time_s: 0.0,
-        pixel_px: 0.0,
+        across_px: 0.0,
+        down_px: 0.0,
         terrain_m: 0.0,
         laser_m: 0.0,
     });
@@ -187,8 +191,8 @@ fn coverage(
             attitude.roll_deg + sigmas.roll_deg * chance.normal(),
         );
         let said_pixel = (
-            pixel.0 + sigmas.pixel_px * chance.normal(),
-            pixel.1 + sigmas.pixel_px * chance.normal(),
+            pixel.0 + sigmas.across_px * chance.normal(),
+            pixel.1 + sigmas.down_px * chance.normal(),
         );
         let said_camera = camera(sigmas.focal_share)
             .zoomed(1.0 + sigmas.focal_share * chance.normal())

@@ -28,7 +28,8 @@ const SIGMAS: Sigmas = Sigmas {
     roll_deg: 0.0,
     focal_share: 0.0,
     time_s: 0.0,
-    pixel_px: 0.0,
+    across_px: 0.0,
+    down_px: 0.0,
     terrain_m: 0.0,
     laser_m: 0.0,
 };

@@ -410,7 +410,11 @@ impl Live {
             let seen = reader.counts();
             around.stats.advance(&counts, &seen);
             counts = seen;
-            report(self.supervisor.packets(counts.packets, counts.last_packet), emit)?;
+            let given = counts.packets.saturating_sub(counts.undecoded);
+            report(
+                self.supervisor.packets(counts.packets, given, counts.last_packet),
+                emit,
+            )?;
             match read {
                 Read::Frame(decoded) => {
                     self.told.look(reader, around.stats, emit);

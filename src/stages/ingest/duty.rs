@@ -3,11 +3,13 @@
 //! The decoder's own switch cannot do it: `skip-frame` of `avdec_h264` does nothing in GStreamer 1.22, its values are
 //! not those of the library below. So packets are dropped before the decoder, where that costs nothing.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::flow::source::Duty;
 use crate::flow::time::MediaTime;
+use crate::pipeline::admission::Thinning;
 
 /// How hard a source is watched: set by the pipeline, obeyed by the reader. Shared between their threads.
 #[derive(Debug)]
@@ -15,6 +17,7 @@ pub struct DutyControl {
     wanted: AtomicU8,
     falls_back: AtomicBool,
     key_frame_distance_ns: AtomicU64,
+    thinning: Arc<Thinning>,
 }
 
 impl DutyControl {
@@ -25,7 +28,15 @@ impl DutyControl {
             wanted: AtomicU8::new(code(duty)),
             falls_back: AtomicBool::new(false),
             key_frame_distance_ns: AtomicU64::new(0),
+            thinning: Arc::default(),
         }
+    }
+
+    /// Obeys what gives way when the machine is full.
+    #[must_use]
+    pub fn thinned_by(mut self, thinning: Arc<Thinning>) -> Self {
+        self.thinning = thinning;
+        self
     }
 
     /// Returns the level that was asked for.
@@ -88,6 +99,8 @@ pub struct KeyFrameGate {
     /// Whether the decoder holds the pictures that the next delta refers to.
     is_decodable: bool,
     in_bound_in_a_row: u32,
+    /// Key frames since the last one that patrol decoded.
+    due: u32,
 }
 
 impl KeyFrameGate {
@@ -100,6 +113,8 @@ impl KeyFrameGate {
             first: None,
             is_decodable: false,
             in_bound_in_a_row: 0,
+            // The first is decoded, however full the machine is: it shows that the camera lives.
+            due: u32::MAX,
         }
     }
 
@@ -111,8 +126,13 @@ impl KeyFrameGate {
                 self.observe(control, pts.since(last));
             }
             self.last_key = Some(pts);
-            self.is_decodable = true;
-            return true;
+            self.due = self.due.saturating_add(1);
+            self.is_decodable =
+                control.effective() != Duty::Patrol || self.due >= control.thinning.one_of(Duty::Patrol);
+            if self.is_decodable {
+                self.due = 0;
+            }
+            return self.is_decodable;
         }
         if pts.since(self.last_key.unwrap_or(first)) > self.bound && !control.falls_back() {
             self.in_bound_in_a_row = 0;
@@ -120,6 +140,10 @@ impl KeyFrameGate {
         }
         match control.effective() {
             Duty::Patrol => {
+                self.is_decodable = false;
+                false
+            }
+            Duty::Watch if control.thinning.watches_key_frames() && !control.falls_back() => {
                 self.is_decodable = false;
                 false
             }
@@ -150,6 +174,7 @@ impl KeyFrameGate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::admission::STEPS;
 
     const BOUND: Duration = Duration::from_secs(10);
 
@@ -197,6 +222,31 @@ mod tests {
         let control = DutyControl::new(Duty::Watch);
         let mut gate = KeyFrameGate::new(BOUND);
         assert_eq!(admitted(&mut gate, &control, 48..53, 50), [50, 51, 52]);
+    }
+
+    #[test]
+    fn a_full_machine_decodes_fewer_key_frames_of_patrol_and_in_the_end_only_those_of_watch() {
+        let thinning = Arc::new(Thinning::default());
+        let control = |duty| DutyControl::new(duty).thinned_by(Arc::clone(&thinning));
+        let seen = |step, duty| {
+            thinning.set(step);
+            let control = control(duty);
+            let seen = admitted(&mut KeyFrameGate::new(BOUND), &control, 0..500, 50);
+            assert!(!control.falls_back());
+            seen
+        };
+        assert_eq!(seen(2, Duty::Patrol), [0, 200, 400]);
+        assert_eq!(seen(3, Duty::Patrol), [0, 400]);
+        assert_eq!(
+            seen(STEPS, Duty::Watch),
+            [0, 50, 100, 150, 200, 250, 300, 350, 400, 450]
+        );
+        assert_eq!(seen(STEPS - 1, Duty::Watch).len(), 500);
+        assert_eq!(seen(STEPS, Duty::Alarm).len(), 500);
+        // Without key frames watch has nothing else to look at.
+        thinning.set(STEPS);
+        let all = admitted(&mut KeyFrameGate::new(BOUND), &control(Duty::Watch), 0..500, 1000);
+        assert!(all.len() > 200, "{}", all.len());
     }
 
     #[test]

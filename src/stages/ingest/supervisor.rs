@@ -31,6 +31,9 @@ pub enum Verdict {
     Rebuild(IngestErrorKind),
 }
 
+/// A decoder keeps some packets for itself before it gives the first picture back; so many in vain are too many.
+const GIVEN_IN_VAIN: u64 = 4;
+
 /// Supervises one live source over all its connections.
 #[derive(Debug)]
 pub struct Supervisor {
@@ -45,6 +48,9 @@ pub struct Supervisor {
     last_packet: Option<MonotonicTime>,
     last_frame: Option<MonotonicTime>,
     packets: u64,
+    /// How many packets the decoder was given, and how many of them before its last frame.
+    given: u64,
+    given_before_frame: u64,
     healthy_since: Option<MonotonicTime>,
 }
 
@@ -64,6 +70,8 @@ impl Supervisor {
             last_packet: None,
             last_frame: None,
             packets: 0,
+            given: 0,
+            given_before_frame: 0,
             healthy_since: None,
         }
     }
@@ -87,12 +95,15 @@ impl Supervisor {
         self.last_packet = None;
         self.last_frame = None;
         self.packets = 0;
+        self.given = 0;
+        self.given_before_frame = 0;
         self.healthy_since = None;
     }
 
-    /// Packets were counted on this connection, the last of them at `last`.
-    pub fn packets(&mut self, count: u64, last: Option<MonotonicTime>) -> Option<StateChange> {
+    /// Packets were counted on this connection, the last of them at `last`; so many were `given` to the decoder.
+    pub fn packets(&mut self, count: u64, given: u64, last: Option<MonotonicTime>) -> Option<StateChange> {
         let last = last?;
+        self.given = given;
         if self.last_packet.is_some_and(|known| last <= known) {
             return None;
         }
@@ -109,6 +120,7 @@ impl Supervisor {
     /// A frame was decoded, and this is what it shows.
     pub fn frame(&mut self, sight: Sight, now: MonotonicTime) -> Option<StateChange> {
         self.last_frame = Some(now);
+        self.given_before_frame = self.given;
         self.lives(
             now,
             match sight {
@@ -145,7 +157,9 @@ impl Supervisor {
             return (Verdict::Rebuild(IngestErrorKind::Silent), change);
         }
         let undecoded_for = now.since(self.last_frame.unwrap_or(self.opened));
-        if self.decodes && undecoded_for >= self.deadlines.undecodable {
+        // A full machine gives the decoder a key frame now and then: that none came back is no fault yet.
+        let is_fed = self.given.saturating_sub(self.given_before_frame) >= GIVEN_IN_VAIN;
+        if self.decodes && is_fed && undecoded_for >= self.deadlines.undecodable {
             let change = self.change(SourceState::Blind, Some(IngestErrorKind::Undecodable), now);
             return (Verdict::Rebuild(IngestErrorKind::Undecodable), change);
         }
@@ -227,7 +241,7 @@ mod tests {
     /// Lets 25 frames a second arrive between two times in milliseconds.
     fn stream(supervisor: &mut Supervisor, from: u64, to: u64) {
         for (index, time) in (from..to).step_by(40).enumerate() {
-            supervisor.packets(index as u64 + 1, Some(at(time)));
+            supervisor.packets(index as u64 + 1, index as u64 + 1, Some(at(time)));
             supervisor.frame(Sight::Clear, at(time));
         }
     }
@@ -236,7 +250,7 @@ mod tests {
     fn a_first_frame_makes_a_source_live() {
         let mut supervisor = opened();
         assert_eq!(supervisor.state(), SourceState::Connecting);
-        supervisor.packets(1, Some(at(300)));
+        supervisor.packets(1, 1, Some(at(300)));
         let change = supervisor
             .frame(Sight::Clear, at(310))
             .expect("the state changes");
@@ -264,7 +278,7 @@ mod tests {
     fn a_slow_camera_is_given_two_periods_more() {
         let mut supervisor = opened();
         for index in 0..5_u64 {
-            supervisor.packets(index + 1, Some(at(index * 4_000)));
+            supervisor.packets(index + 1, index + 1, Some(at(index * 4_000)));
             supervisor.frame(Sight::Clear, at(index * 4_000));
         }
         assert_eq!(supervisor.silence(at(16_000 + 9_900)), (Verdict::Wait, None));
@@ -297,12 +311,22 @@ mod tests {
     fn packets_without_a_picture_are_undecodable() {
         let mut supervisor = opened();
         for time in (0..21_000).step_by(40) {
-            supervisor.packets(time / 40 + 1, Some(at(time)));
+            supervisor.packets(time / 40 + 1, time / 40 + 1, Some(at(time)));
         }
         assert_eq!(
             supervisor.silence(at(21_000)).0,
             Verdict::Rebuild(IngestErrorKind::Undecodable)
         );
+    }
+
+    #[test]
+    fn a_decoder_that_is_given_a_key_frame_now_and_then_is_not_called_undecodable() {
+        let mut supervisor = opened();
+        supervisor.frame(Sight::Clear, at(0));
+        for time in (0..60_000).step_by(40) {
+            supervisor.packets(time / 40 + 1, time / 32_000, Some(at(time)));
+        }
+        assert_eq!(supervisor.silence(at(60_000)), (Verdict::Wait, None));
     }
 
     #[test]
@@ -356,11 +380,11 @@ mod tests {
         let mut supervisor = Supervisor::new(Deadlines::default(), false, 7, at(0));
         supervisor.opening(at(0));
         assert_eq!(
-            supervisor.packets(1, Some(at(10))).map(|change| change.to),
+            supervisor.packets(1, 1, Some(at(10))).map(|change| change.to),
             Some(SourceState::Live)
         );
         for time in (0..60_000).step_by(40) {
-            supervisor.packets(time / 40 + 2, Some(at(time + 50)));
+            supervisor.packets(time / 40 + 2, time / 40 + 2, Some(at(time + 50)));
         }
         assert_eq!(supervisor.silence(at(60_000)), (Verdict::Wait, None));
     }

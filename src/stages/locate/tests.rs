@@ -6,6 +6,7 @@ use crate::flow::source::{Duty, SourceId};
 use crate::flow::time::MonotonicTime;
 use crate::flow::track::{Reason, Sighting, Verdict};
 use crate::geo::ellipsoid::{FlatMap, distance_m};
+use crate::geo::spread::Covariance;
 
 const HOME: Wgs84 = Wgs84 {
     lat: 35.2,
@@ -109,6 +110,26 @@ fn the_foot_of_the_plume_is_what_is_located() {
     assert!(distance_m(position.point, expected) < 0.1);
     assert!(bearing.unwrap().azimuth_deg < 1e-6 || bearing.unwrap().azimuth_deg > 359.99);
     assert!(!position.base_hidden);
+}
+
+#[test]
+fn a_plume_that_leans_with_the_wind_still_has_its_foot_in_the_ellipse() {
+    let position = |bbox| {
+        let mut locator = locator(Some(|_| Ok(hover())), Vec::new());
+        let located = locator.place(frame(0.0, bbox, Decision::Fire, TrackPhase::Established));
+        match only(&located) {
+            Place::Point { position, .. } => *position,
+            other => panic!("{other:?}"),
+        }
+    };
+    // It began at 1160,540 and was blown to the left.
+    let grown = position(BBox::new(760.0, 200.0, 1160.0, 540.0));
+    let young = position(BBox::new(1150.0, 510.0, 1170.0, 540.0));
+    let (east, north) = FlatMap::around(grown.point).offset(young.point);
+    assert!(east > 15.0, "{east}");
+    let squared = Covariance::of_ellipse(&grown.ellipse).mahalanobis_squared(east, north);
+    assert!(squared <= 4.605, "{squared}");
+    assert!(young.ellipse.semi_major_m < 0.7 * grown.ellipse.semi_major_m);
 }
 
 #[test]

@@ -75,7 +75,9 @@ impl LumaGrid {
         for lines in rows.chunks_exact(each) {
             sums.fill(0);
             for row in lines {
-                let line = samples.get(row * stride..row * stride + source_width).unwrap_or(&[]);
+                let line = samples
+                    .get(row * stride..row * stride + source_width)
+                    .unwrap_or(&[]);
                 for (sum, sample) in sums.iter_mut().zip(line) {
                     *sum += u16::from(*sample);
                 }
