@@ -126,10 +126,15 @@ pub struct SightMonitor {
     reference: Option<(LumaGrid, MonotonicTime)>,
     structureless_since: Option<MonotonicTime>,
     looked_at: Option<MonotonicTime>,
+    key_frame_at: Option<MonotonicTime>,
 }
 
 /// How often a picture is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// For so long only key frames are looked at. A key frame shows what the camera sees now: its noise, if there is any. The
+/// frames between may repeat a still scene to the bit, or refine a hung one, as the encoder likes.
+const KEY_FRAMES_FOR: Duration = Duration::from_secs(10);
 
 /// A part of changed points below this is no change: two points of the grid.
 const STILL_PART: f32 = 0.001;
@@ -144,6 +149,7 @@ impl SightMonitor {
             reference: None,
             structureless_since: None,
             looked_at: None,
+            key_frame_at: None,
         }
     }
 
@@ -152,13 +158,17 @@ impl SightMonitor {
         self.reference = None;
         self.structureless_since = None;
         self.looked_at = None;
+        self.key_frame_at = None;
     }
 
-    /// Says whether it is time to look at a picture again.
-    #[must_use]
-    pub fn is_due(&self, now: MonotonicTime) -> bool {
+    /// Says whether it is time to look again, and this picture is one to look at.
+    pub fn is_due(&mut self, is_key: bool, now: MonotonicTime) -> bool {
+        if is_key {
+            self.key_frame_at = Some(now);
+        }
         let watches = !self.frozen_after.is_zero() || !self.covered_after.is_zero();
-        watches && self.looked_at.is_none_or(|at| now.since(at) >= LOOK_EVERY)
+        let says_something = is_key || self.key_frame_at.is_none_or(|at| now.since(at) >= KEY_FRAMES_FOR);
+        watches && says_something && self.looked_at.is_none_or(|at| now.since(at) >= LOOK_EVERY)
     }
 
     /// Looks at a picture and says what the camera sees.
@@ -263,9 +273,22 @@ mod tests {
     }
 
     #[test]
+    fn key_frames_are_looked_at_and_other_frames_where_there_are_none() {
+        let mut monitor = SightMonitor::new(Duration::from_secs(30), Duration::from_secs(10));
+        assert!(
+            monitor.is_due(false, at(0)),
+            "the stream began without a key frame"
+        );
+        assert!(monitor.is_due(true, at(1)));
+        assert!(!monitor.is_due(false, at(2)) && !monitor.is_due(false, at(10)));
+        assert!(monitor.is_due(true, at(10)));
+        assert!(!monitor.is_due(false, at(19)) && monitor.is_due(false, at(20)));
+    }
+
+    #[test]
     fn a_bound_of_zero_never_speaks() {
         let mut monitor = SightMonitor::new(Duration::ZERO, Duration::ZERO);
-        assert!(!monitor.is_due(at(0)));
+        assert!(!monitor.is_due(true, at(0)));
         monitor.look(landscape(0), at(0));
         assert_eq!(monitor.look(landscape(0), at(10_000)), Sight::Clear);
     }

@@ -148,9 +148,6 @@ mod tests {
         off.sort_by(f64::total_cmp);
         assert_eq!(off.len(), 711);
         let (p50, p95) = (off[off.len() / 2], off[off.len() * 95 / 100]);
-        println!(
-            "Truck.klv: {p50:.3}° off the stated frame centre in half of the packets, {p95:.3}° in 95 %"
-        );
         assert!(p50 <= 0.11, "p50 {p50}");
         assert!(p95 <= 0.40, "p95 {p95}");
     }
