@@ -1,9 +1,10 @@
 //! The program as a shell sees it.
 
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 /// Runs the program to its end, from the folder where its models are found.
-pub(crate) fn emberwatch(arguments: &[&str]) -> Output {
+#[cfg(feature = "video")]
+pub(crate) fn emberwatch(arguments: &[&str]) -> std::process::Output {
     Command::new(env!("CARGO_BIN_EXE_emberwatch"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(arguments)

@@ -176,8 +176,18 @@ fn an_annotated_video_has_every_frame_that_was_looked_at() {
 fn a_frozen_and_a_covered_camera_are_told_of() {
     let folder = tempfile::tempdir().unwrap();
     let (still, hood) = (folder.path().join("still.mp4"), folder.path().join("hood.mp4"));
-    // An encoder that refines the frames between: each key frame is coarser than what stood there before.
-    let coarse = ["-c:v", "libx264", "-qp", "30", "-x264-params", "ipratio=0.5"];
+    // An encoder as in a camera, without B-frames, that refines the frames between: each key frame is coarser than what
+    // stood there before.
+    let coarse = [
+        "-c:v",
+        "libx264",
+        "-bf",
+        "0",
+        "-qp",
+        "30",
+        "-x264-params",
+        "ipratio=0.5",
+    ];
     let encode = [coarse.as_slice(), &["-g", "25", "-pix_fmt", "yuv420p"]].concat();
     let render = |source: &str, more: &[&str], path: &Path| {
         let input = ["-f", "lavfi", "-i", source];
