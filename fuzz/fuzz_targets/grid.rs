@@ -1,4 +1,4 @@
-//! Grid files: whatever polygons they hold, every point of them has an answer.
+//! Grid files: whatever polygons and teams they hold, a point that is asked for has an answer.
 //!
 //! `fuzz/run grid -max_total_time=60`
 
