@@ -451,7 +451,7 @@ impl Live {
         emit: &mut dyn FnMut(Ingested) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let now = around.clock.monotonic();
-        let sight = if self.sight.is_due(decoded.is_key, now) {
+        let sight = if self.sight.wants(decoded.is_key, now) {
             self.sight.look(LumaGrid::of(&decoded.picture), now)
         } else {
             match self.supervisor.state() {

@@ -162,7 +162,7 @@ impl SightMonitor {
     }
 
     /// Says whether it is time to look again, and this picture is one to look at.
-    pub fn is_due(&mut self, is_key: bool, now: MonotonicTime) -> bool {
+    pub fn wants(&mut self, is_key: bool, now: MonotonicTime) -> bool {
         if is_key {
             self.key_frame_at = Some(now);
         }
@@ -276,19 +276,19 @@ mod tests {
     fn key_frames_are_looked_at_and_other_frames_where_there_are_none() {
         let mut monitor = SightMonitor::new(Duration::from_secs(30), Duration::from_secs(10));
         assert!(
-            monitor.is_due(false, at(0)),
+            monitor.wants(false, at(0)),
             "the stream began without a key frame"
         );
-        assert!(monitor.is_due(true, at(1)));
-        assert!(!monitor.is_due(false, at(2)) && !monitor.is_due(false, at(10)));
-        assert!(monitor.is_due(true, at(10)));
-        assert!(!monitor.is_due(false, at(19)) && monitor.is_due(false, at(20)));
+        assert!(monitor.wants(true, at(1)));
+        assert!(!monitor.wants(false, at(2)) && !monitor.wants(false, at(10)));
+        assert!(monitor.wants(true, at(10)));
+        assert!(!monitor.wants(false, at(19)) && monitor.wants(false, at(20)));
     }
 
     #[test]
     fn a_bound_of_zero_never_speaks() {
         let mut monitor = SightMonitor::new(Duration::ZERO, Duration::ZERO);
-        assert!(!monitor.is_due(true, at(0)));
+        assert!(!monitor.wants(true, at(0)));
         monitor.look(landscape(0), at(0));
         assert_eq!(monitor.look(landscape(0), at(10_000)), Sight::Clear);
     }
