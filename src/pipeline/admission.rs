@@ -5,6 +5,7 @@
 //! look, at last only key frames, which spares the decoding); a source on alarm is never slowed. What was taken is given
 //! back one step at a time once there is room.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -148,6 +149,39 @@ impl Thinning {
         };
         1 << halvings
     }
+
+    /// Returns which looks a duty level keeps.
+    #[must_use]
+    pub fn looks(&self, duty: Duty) -> Looks {
+        match self.one_of(duty) {
+            count if duty == Duty::Watch && self.watches_key_frames() => Looks::KeyFrames(count),
+            count => Looks::OneOf(count),
+        }
+    }
+}
+
+/// Which looks a level keeps, in words for the log and for the event of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Looks {
+    /// One of so many.
+    OneOf(u32),
+    /// Those at key frames; one of so many where a stream has too few of them.
+    KeyFrames(u32),
+}
+
+impl fmt::Display for Looks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OneOf(1) => write!(f, "every look"),
+            Self::OneOf(count) => write!(f, "one of {count} looks"),
+            Self::KeyFrames(count) => {
+                write!(
+                    f,
+                    "key frames only (one of {count} looks where they are too far apart)"
+                )
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -190,6 +224,20 @@ mod tests {
                 [8, 8, 1]
             ]
         );
+    }
+
+    #[test]
+    fn what_is_told_is_what_is_done() {
+        let thinning = Thinning::default();
+        let told = |step, duty| {
+            thinning.set(step);
+            thinning.looks(duty).to_string()
+        };
+        assert_eq!(told(0, Duty::Patrol), "every look");
+        assert_eq!(told(5, Duty::Watch), "one of 4 looks");
+        assert!(told(STEPS, Duty::Watch).starts_with("key frames only"));
+        assert_eq!(told(STEPS, Duty::Patrol), "one of 8 looks");
+        assert_eq!(told(STEPS, Duty::Alarm), "every look");
     }
 
     #[test]

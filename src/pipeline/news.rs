@@ -210,12 +210,12 @@ pub(super) fn tell_news(
                     clock_offset_s: None,
                 });
             }
-            Notice::Thinned(id, duty, one_of) => {
+            Notice::Thinned(id, duty, looks) => {
                 teller.tell(SourceStatus {
                     state: state_of(&id),
                     source: id,
                     since: now,
-                    detail: Some(format!("one of {one_of} looks is taken")),
+                    detail: Some(format!("takes {looks}")),
                     duty: Some(duty),
                     clock_offset_s: None,
                 });

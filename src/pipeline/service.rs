@@ -449,24 +449,24 @@ impl Service {
             return;
         };
         self.shared.thinning.set(step);
-        let one_of = |duty| self.shared.thinning.one_of(duty);
+        let looks = |duty| self.shared.thinning.looks(duty);
         let (cores, late) = (format!("{:.2}", strain.cores), format!("{:.2}", strain.late));
-        let (patrol, watch) = (one_of(Duty::Patrol), one_of(Duty::Watch));
+        let (patrol, watch) = (looks(Duty::Patrol), looks(Duty::Watch));
         if step > before {
             warn!(
                 cores,
-                late, "the machine is full: patrol takes one of {patrol} looks, watch one of {watch}"
+                late, "the machine is full: patrol takes {patrol}, watch {watch}"
             );
         } else {
             info!(
                 cores,
-                late, "there is room again: patrol takes one of {patrol} looks, watch one of {watch}"
+                late, "there is room again: patrol takes {patrol}, watch {watch}"
             );
         }
         for (id, view) in &views {
             let duty = view.gauges.duty.effective();
             if let Some(notices) = self.notices.as_ref().filter(|_| duty != Duty::Alarm) {
-                let _leaving = notices.send(Notice::Thinned(id.clone(), duty, one_of(duty)));
+                let _leaving = notices.send(Notice::Thinned(id.clone(), duty, looks(duty)));
             }
         }
     }

@@ -25,7 +25,7 @@ use crate::stages::verify::rules::VerifySettings;
 use crate::telemetry::clock_offset::ClockOffset;
 use crate::telemetry::fixed::PresetCamera;
 
-use super::admission::Thinning;
+use super::admission::{Looks, Thinning};
 use super::exit::Exit;
 use super::inference::Inference;
 use super::link::{LinkSender, link};
@@ -79,8 +79,8 @@ pub enum Notice {
     Decoder(SourceId, String),
     /// It is watched at this level from now on.
     Duty(SourceId, Duty),
-    /// At this level, one of so many looks is taken: the machine is full, or has room again.
-    Thinned(SourceId, Duty, u32),
+    /// At this level, these looks are taken: the machine is full, or has room again.
+    Thinned(SourceId, Duty, Looks),
     /// The camera's clock is off by more than it may be, or no longer is.
     Clock(SourceId, ClockOffset),
     /// Patrol fell back to watch (true) or returned (false): key frames are too far apart.

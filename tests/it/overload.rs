@@ -77,7 +77,7 @@ fn patrol_gives_way_first_then_watch_and_a_camera_on_alarm_never() {
             event["subject"] == source
                 && event["data"]["detail"]
                     .as_str()
-                    .is_some_and(|detail| detail.starts_with("one of"))
+                    .is_some_and(|detail| detail.starts_with("takes one of"))
         })
     };
     service.until("both are told of", |it| {

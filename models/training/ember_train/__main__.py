@@ -32,13 +32,14 @@ def _scenes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--program", type=Path, default=Path("../../target/release/emberwatch"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=40)
+    parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.set_defaults(act=_act_scenes)
 
 
 def _act_scenes(a) -> None:
     from .scenes import write_scenes
 
-    print(f"{write_scenes(a.program, a.out, a.seeds)} pictures in {a.out}")
+    print(f"{write_scenes(a.program, a.out, a.seeds, a.first)} pictures in {a.out}")
 
 
 def _data(parser: argparse.ArgumentParser) -> None:

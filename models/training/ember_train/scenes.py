@@ -18,7 +18,9 @@ from .problems import BadInput, Problem
 
 BURNING = ("drone", "orbit", "tower")
 LOOKALIKES = ("lookalike-steam", "lookalike-dust", "lookalike-red-roof", "lookalike-cloud-shadow", "lookalike-steam",
-              "lookalike-fog", "lookalike-headlights", "lookalike-sunset", "lookalike-steam", "lookalike-greenhouse")
+              "lookalike-fog", "lookalike-dust", "lookalike-headlights", "lookalike-sunset", "lookalike-steam",
+              "lookalike-greenhouse")
+LOOKALIKES_OF_A_SEED = 3
 WEATHERS = ("clear", "haze", "dusk", "clear", "haze", "night")
 SIZES = (0.3, 0.6, 1.0, 2.0, 0.45)
 FIRST_SEED_OF_THE_BENCH = 1000
@@ -46,17 +48,18 @@ def write_scenes(program: Path, out: Path, seeds: int, first: int = 1) -> int:
 
 
 def _scenes_of(seed: int) -> list[tuple[str, list[str]]]:
-    scenes = []
+    # By kind: one that comes twice in a seed is rendered once.
+    scenes = {}
     for turn, kind in enumerate(BURNING):
         weather = WEATHERS[(seed + turn) % len(WEATHERS)]
-        scenes.append((kind, ["--weather", weather, "--fire-size", str(SIZES[(seed + turn) % len(SIZES)]), "--fire-start", "1"]))
-    for turn in range(2):
-        number = 2 * seed + turn
+        scenes[kind] = ["--weather", weather, "--fire-size", str(SIZES[(seed + turn) % len(SIZES)]), "--fire-start", "1"]
+    for turn in range(LOOKALIKES_OF_A_SEED):
+        number = LOOKALIKES_OF_A_SEED * seed + turn
         kind = LOOKALIKES[number % len(LOOKALIKES)]
         weather = (None, "haze", "dusk")[number // len(LOOKALIKES) % 3]
         of_its_own = weather is None or kind in ("lookalike-headlights", "lookalike-sunset")
-        scenes.append((kind, [] if of_its_own else ["--weather", weather]))
-    return scenes
+        scenes[kind] = [] if of_its_own else ["--weather", weather]
+    return list(scenes.items())
 
 
 def _frames_of(program: Path, out: Path, kind: str, seed: int, options: list[str]) -> list[tuple]:
