@@ -4,7 +4,7 @@ use std::path::Path;
 
 use emberwatch::clock::{Clock as _, SystemClock};
 use emberwatch::flow::source::Duty;
-use emberwatch::flow::time::CaptureClock;
+use emberwatch::flow::time::{CaptureClock, CaptureTime};
 
 use crate::analysis::has_runtime;
 use crate::faults::{Seen, Server, camera, watch};
@@ -64,6 +64,37 @@ fn a_picture_that_carries_its_time_is_dated_by_it() {
         let server = Server::start(&clip, 0, None);
         let old_s = dated(&server, |clock| clock == CaptureClock::RtcpSenderReport);
         assert!((-0.5..5.0).contains(&old_s), "{codec}: {old_s} s");
+    }
+}
+
+#[test]
+fn every_picture_of_a_stream_out_of_order_keeps_what_its_packet_said() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, codec) in [("a.mp4", "libx264"), ("b.mp4", "libx265")] {
+        let clip = folder.path().join(name);
+        if !make_clip(&clip, 4, &["-c:v", codec, "-preset", "medium", "-bf", "3"]) {
+            return;
+        }
+        let server = Server::start_with(&clip, 0, &["--precision-time"], &[]);
+        let mut seen = Vec::new();
+        watch(camera(&server.address), Duty::Watch, |camera| {
+            camera.wait("three seconds of pictures", 60.0, |it| {
+                if let Seen::Frame { captured, is_key, .. } = it {
+                    seen.push((*captured, *is_key));
+                }
+                (seen.len() >= 75).then_some(())
+            });
+        });
+        // The first pictures may refer to one before the first key frame.
+        let seen = &seen[10..];
+        assert!(
+            seen.iter()
+                .all(|(captured, _)| captured.is_some_and(|it| it.clock == CaptureClock::Klv)),
+            "{codec}: {seen:?}"
+        );
+        assert!(seen.iter().any(|(_, is_key)| *is_key), "{codec}");
+        let in_order = |pair: &[(Option<CaptureTime>, bool)]| pair[0].0.unwrap().at < pair[1].0.unwrap().at;
+        assert!(seen.windows(2).all(in_order), "{codec}: {seen:?}");
     }
 }
 

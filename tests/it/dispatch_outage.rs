@@ -159,9 +159,16 @@ fn child_that_lives_through_an_outage() {
         "waiting {:?}, {held_kib} KiB; resident KiB every ten minutes {resident:?}",
         waiting()
     ));
-    // What waits stays on the disk.
+    // What waits stays on the disk. Kept in memory it would show in each ten minutes; the allocator may take a piece more
+    // once, whenever that is.
+    let mut steps: Vec<_> = resident[1..]
+        .windows(2)
+        .map(|pair| pair[1].saturating_sub(pair[0]))
+        .collect();
+    steps.sort_unstable();
+    assert!(steps[1] < held_kib / 48, "two of the steps: {resident:?}");
     let growth = resident[5].saturating_sub(resident[1]);
-    assert!(growth < held_kib / 8, "{resident:?}");
+    assert!(growth < held_kib / 2, "{resident:?}");
     assert!(
         publisher.reports().iter().all(|report| report.is_down),
         "the outage was noticed"

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use gstreamer as gst;
@@ -25,6 +25,11 @@ const INSIDE_DECODER: usize = 64;
 
 /// Frames between the probe and the pull; the sink holds fewer.
 const INSIDE_SINK: usize = 64;
+
+/// Under which name a packet carries its number through the decoder, which hands it on with the picture. Times do not
+/// serve for that: a decoder changes those of a live stream with pictures out of order.
+static NUMBER: LazyLock<gst::Caps> =
+    LazyLock::new(|| gst::Caps::new_empty_simple("timestamp/x-emberwatch-packet"));
 
 /// What the packets of a stream have in common, as long as their caps stay the same object.
 struct Described {
@@ -76,6 +81,8 @@ struct Moving {
     last_packet: Option<MonotonicTime>,
     /// What is added to the stream's own time, from the first packet on.
     shift: Option<i64>,
+    /// How many packets went to the decoder: the number of the last one.
+    passed: u64,
     inside_decoder: VecDeque<Passed>,
     inside_sink: VecDeque<Reached>,
     refusal: Option<IngestError>,
@@ -87,7 +94,7 @@ struct Moving {
 /// A packet on its way through the decoder.
 #[derive(Clone, Copy)]
 struct Passed {
-    pts: Option<gst::ClockTime>,
+    number: u64,
     is_key: bool,
     arrived: MonotonicTime,
     stamp: Option<PictureTime>,
@@ -196,7 +203,7 @@ impl Wire {
         pad.add_probe(
             gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM,
             move |pad, passing| {
-                match &passing.data {
+                match &mut passing.data {
                     Some(gst::PadProbeData::Event(event)) => wire.event(event),
                     Some(gst::PadProbeData::Buffer(buffer)) => {
                         let mut gate = gate.lock().unwrap_or_else(PoisonError::into_inner);
@@ -213,7 +220,7 @@ impl Wire {
     }
 
     /// Counts, taps and gates one packet; says whether it goes on to the decoder.
-    fn packet(&self, pad: &gst::Pad, buffer: &gst::Buffer, gate: &mut Gate, decodes: bool) -> bool {
+    fn packet(&self, pad: &gst::Pad, buffer: &mut gst::Buffer, gate: &mut Gate, decodes: bool) -> bool {
         if self.is_refused.load(Ordering::Relaxed) {
             return false;
         }
@@ -260,8 +267,16 @@ impl Wire {
         if moving.inside_decoder.len() == INSIDE_DECODER {
             moving.inside_decoder.pop_front();
         }
+        moving.passed += 1;
+        let number = moving.passed;
+        gst::ReferenceTimestampMeta::add(
+            buffer.make_mut(),
+            &NUMBER,
+            gst::ClockTime::from_nseconds(number),
+            gst::ClockTime::NONE,
+        );
         moving.inside_decoder.push_back(Passed {
-            pts: buffer.pts(),
+            number,
             is_key,
             arrived: now,
             stamp,
@@ -353,11 +368,15 @@ impl Wire {
         }
         let skipped = self.skipped.swap(0, Ordering::Relaxed);
         let now = self.clock.monotonic();
+        let number = buffer
+            .iter_meta::<gst::ReferenceTimestampMeta>()
+            .find(|meta| meta.reference() == &**NUMBER)
+            .map(|meta| meta.timestamp().nseconds());
         let mut moving = self.lock();
         let passed = moving
             .inside_decoder
             .iter()
-            .position(|passed| passed.pts.is_some() && passed.pts == buffer.pts())
+            .position(|passed| Some(passed.number) == number)
             .and_then(|place| moving.inside_decoder.remove(place));
         if moving.inside_sink.len() == INSIDE_SINK {
             moving.inside_sink.pop_front();
