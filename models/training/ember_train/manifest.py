@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 from . import CLASSES
+from .predict import NMS_IOU
 from .problems import BadInput, Problem
 from .thresholds import RECALL_WANTED
 
@@ -21,7 +22,7 @@ def write_manifest(folder: Path, facts: dict, files: list[tuple[str, str, int, i
                   f"width = {width}", f"height = {height}", f"cpu_ms = {ms:.1f}"]
     lines += ["", "[input]", 'name = "images"', 'layout = "NCHW"', 'colour = "BGR"', "scale = 1.0", "mean = [0.0, 0.0, 0.0]",
               "std = [1.0, 1.0, 1.0]", "padding = 114", 'anchor = "top-left"', "dynamic_batch = true"]
-    lines += ["", "[head]", 'kind = "yolox-decoded"', 'output = "dets"', "nms_iou = 0.6"]
+    lines += ["", "[head]", 'kind = "yolox-decoded"', 'output = "dets"', f"nms_iou = {NMS_IOU}"]
     lines += ["", "# Rule: of the threshold pairs under which this share of the burning val pictures alarms, the pair with",
               "# the fewest alarms on val pictures without fire. A miss costs more on alarm duty, hence its share.",
               "# " + ", ".join(f"{duty} {share:.2f}" for duty, share in RECALL_WANTED.items())]

@@ -11,7 +11,7 @@ from . import CLASSES
 from .letterbox import letterbox
 from .problems import BadInput, Problem
 
-NMS_IOU = 0.6
+NMS_IOU = 0.5
 LEAST_SCORE = 0.01
 MOST_PER_CLASS = 100
 
