@@ -11,6 +11,7 @@ use emberwatch::flow::detection::Class;
 use emberwatch::flow::frame::Picture;
 use emberwatch::models::Catalogue;
 use emberwatch::models::manifest::Manifest;
+use emberwatch::simulator::{Scene, SceneKind, SceneOptions};
 use emberwatch::stages::infer::{
     Closer, InferError, Inferrer, Model, Provider, Runtime, SessionOptions, model::sha256_hex,
 };
@@ -77,6 +78,17 @@ fn picture(width: u32, height: u32) -> Picture {
         }
     }
     picture_from_rgb(&pixels, width, height).unwrap()
+}
+
+/// A rendered field with a fire that has burnt for some seconds, 1920x1080.
+fn burning_field() -> Picture {
+    let options = SceneOptions {
+        width: 1920,
+        height: 1080,
+        fire_start_s: -20.0,
+        ..SceneOptions::new(SceneKind::Drone)
+    };
+    Scene::new(options).unwrap().frame(100).0
 }
 
 /// Opens the model in a folder, which must be refused; nothing where the library is missing.
@@ -158,9 +170,9 @@ fn a_closer_look_keeps_what_the_whole_picture_found_in_its_place() {
         ..SessionOptions::default()
     };
     let mut inferrer = Inferrer::new(Model::load(&shipped()).unwrap(), runtime, options);
-    let picture = picture(1920, 1080);
+    let picture = burning_field();
     let whole = inferrer.detect(&picture, Closer::Never).unwrap();
-    let best = whole.first().expect("the glow should be found");
+    let best = whole.first().expect("the fire should be found");
     let closer = inferrer.detect(&picture, Closer::From(best.score)).unwrap();
     let is_best = |found: &&emberwatch::flow::detection::Detection| {
         found.class == best.class
