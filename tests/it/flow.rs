@@ -204,13 +204,15 @@ impl Rig {
         (own, self.shared.join())
     }
 
-    /// Waits until no frame moves any more: twice the same counts, half a second apart.
+    /// Waits until no frame moves any more: the same count over a second and a half, since a look can take half a second
+    /// on a busy machine.
     fn until_still(&self) -> u64 {
         let stop = Stop::new();
-        let mut before = u64::MAX;
+        let (mut before, mut same) = (u64::MAX, 0);
         for _ in 0..60 {
             let now = self.given.load(Ordering::SeqCst);
-            if now == before {
+            same = if now == before { same + 1 } else { 0 };
+            if same == 3 {
                 return now;
             }
             before = now;
