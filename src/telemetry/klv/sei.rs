@@ -37,6 +37,8 @@ pub fn to_bytes(time: PictureTime, h265: bool) -> [u8; 28] {
 
 /// Looks for a time stamp in an access unit or a SEI message. Emulation prevention bytes are taken out first, so any
 /// framing will do.
+///
+/// Of several the last counts: where a picture was lost on the way, its own message may stand before the next picture's.
 #[must_use]
 pub fn find(access_unit: &[u8]) -> Option<PictureTime> {
     // The time stands before the picture: there is no need to look through the coded slices.
@@ -47,7 +49,7 @@ pub fn find(access_unit: &[u8]) -> Option<PictureTime> {
     let plain = without_emulation_prevention(head);
     let at = plain
         .windows(16)
-        .position(|window| window == H264_ID || window == H265_ID)?;
+        .rposition(|window| window == H264_ID || window == H265_ID)?;
     let [status, coded @ ..] = plain.get(at + 16..at + 28)? else {
         return None;
     };
@@ -107,6 +109,21 @@ mod tests {
         assert_eq!(find(&unit), Some(time));
         assert_eq!(find(&unit[..30]), None);
         assert_eq!(find(&[]), None);
+    }
+
+    #[test]
+    fn the_message_of_a_lost_picture_does_not_date_the_next_one() {
+        let taken_at = |time_us| PictureTime {
+            time_us,
+            locked: true,
+            jumped: false,
+        };
+        for h265 in [false, true] {
+            let mut unit = to_bytes(taken_at(1_000_000), h265).to_vec();
+            unit.extend([0, 0, 0, 1, 6, 5, 28]);
+            unit.extend(to_bytes(taken_at(1_200_000), h265));
+            assert_eq!(find(&unit), Some(taken_at(1_200_000)));
+        }
     }
 
     proptest! {
