@@ -96,7 +96,7 @@ fn every_picture_of_a_stream_out_of_order_keeps_what_its_packet_said() {
             )
             .count();
         // On a full machine a packet is lost at times, and a picture without its stamp spoils two pairs.
-        assert!(kept >= 56, "{codec}: {kept} of 64 in order: {seen:?}");
+        assert!(kept >= 60, "{codec}: {kept} of 64 in order: {seen:?}");
     }
 }
 
