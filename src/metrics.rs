@@ -78,6 +78,7 @@ pub fn render(shared: &Shared) -> String {
             ("skipped", frames.skipped()),
             ("lost_stale", frames.stale() + ingest.stale),
             ("lost_overtaken", ingest.overtaken),
+            ("lost_behind", ingest.behind),
             ("inferred", view.gauges.inferred.load(Ordering::Relaxed)),
         ] {
             let _written = writeln!(

@@ -89,6 +89,8 @@ impl Planes for PlanarBuffer {
 /// Why live frames between the one before and this one were not looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gap {
+    /// Not decoded, because the decoder had fallen behind: what came up to the next key frame.
+    pub behind: u32,
     /// Decoded, then overtaken by a newer one before the pipeline had room.
     pub overtaken: u32,
     /// Decoded, then too old to be worth inferring.
@@ -101,11 +103,12 @@ impl Gap {
     /// Returns how many frames overload cost (not those skipped on purpose).
     #[must_use]
     pub const fn lost(&self) -> u32 {
-        self.overtaken + self.stale
+        self.behind + self.overtaken + self.stale
     }
 
     /// Adds another gap to this one.
     pub const fn add(&mut self, other: Self) {
+        self.behind = self.behind.saturating_add(other.behind);
         self.overtaken = self.overtaken.saturating_add(other.overtaken);
         self.stale = self.stale.saturating_add(other.stale);
         self.skipped = self.skipped.saturating_add(other.skipped);

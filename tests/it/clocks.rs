@@ -87,16 +87,14 @@ fn every_picture_of_a_stream_out_of_order_keeps_what_its_packet_said() {
         });
         // The first pictures may refer to one before the first key frame.
         let seen = &seen[10..];
+        assert!(
+            seen.iter()
+                .all(|(captured, _)| captured.is_some_and(|it| it.clock == CaptureClock::Klv)),
+            "{codec}: {seen:?}"
+        );
         assert!(seen.iter().any(|(_, is_key)| *is_key), "{codec}");
-        let stamped = |captured: Option<CaptureTime>| captured.filter(|it| it.clock == CaptureClock::Klv);
-        let kept = seen
-            .windows(2)
-            .filter(
-                |pair| matches!((stamped(pair[0].0), stamped(pair[1].0)), (Some(one), Some(next)) if one.at < next.at),
-            )
-            .count();
-        // On a full machine a packet is lost at times, and a picture without its stamp spoils two pairs.
-        assert!(kept >= 60, "{codec}: {kept} of 64 in order: {seen:?}");
+        let in_order = |pair: &[(Option<CaptureTime>, bool)]| pair[0].0.unwrap().at < pair[1].0.unwrap().at;
+        assert!(seen.windows(2).all(in_order), "{codec}: {seen:?}");
     }
 }
 

@@ -134,9 +134,9 @@ mod tests {
             failures += u32::from(reorder.process(inferred, &mut Emit::new(&mut take)).is_err());
         }
         let gap = Gap {
-            overtaken: 0,
             stale: 1,
             skipped: 3,
+            ..Gap::default()
         };
         assert_eq!(out, [(0, Gap::default()), (6, gap)]);
         assert_eq!((failures, counts.stale(), credits.out()), (1, 1, 0));

@@ -106,6 +106,7 @@ impl Numbering {
             last_pts: None,
             step: Duration::from_millis(40),
             gap: Gap {
+                behind: 0,
                 overtaken: 0,
                 stale: 0,
                 skipped: 0,
@@ -410,9 +411,9 @@ impl Live {
             let seen = reader.counts();
             around.stats.advance(&counts, &seen);
             counts = seen;
-            let given = counts.packets.saturating_sub(counts.undecoded);
             report(
-                self.supervisor.packets(counts.packets, given, counts.last_packet),
+                self.supervisor
+                    .packets(counts.packets, counts.given(), counts.last_packet),
                 emit,
             )?;
             match read {

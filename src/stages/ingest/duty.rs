@@ -2,6 +2,9 @@
 //!
 //! The decoder's own switch cannot do it: `skip-frame` of `avdec_h264` does nothing in GStreamer 1.22, its values are
 //! not those of the library below. So packets are dropped before the decoder, where that costs nothing.
+//!
+//! A decoder that has fallen behind is spared in the same place: what comes up to the next key frame is left out, so that
+//! no picture is decoded that refers to a missing one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -87,6 +90,17 @@ const fn code(duty: Duty) -> u8 {
     }
 }
 
+/// What becomes of one packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is decoded.
+    Decoded,
+    /// It is left out on purpose: the duty level does not ask for it, or what it refers to was left out.
+    LeftOut,
+    /// It is lost, because the decoder had fallen behind.
+    Behind,
+}
+
 /// How many key frames in a row must come within the bound before patrol is trusted again.
 const KEY_FRAMES_TO_TRUST: u32 = 2;
 
@@ -98,6 +112,8 @@ pub struct KeyFrameGate {
     first: Option<MediaTime>,
     /// Whether the decoder holds the pictures that the next delta refers to.
     is_decodable: bool,
+    /// Whether that is so because the decoder had fallen behind.
+    is_broken_off: bool,
     in_bound_in_a_row: u32,
     /// Key frames since the last one that patrol decoded.
     due: u32,
@@ -112,9 +128,31 @@ impl KeyFrameGate {
             last_key: None,
             first: None,
             is_decodable: false,
+            is_broken_off: false,
             in_bound_in_a_row: 0,
             // The first is decoded, however full the machine is: it shows that the camera lives.
             due: u32::MAX,
+        }
+    }
+
+    /// Says what becomes of a packet while the decoder `is_behind` or is not.
+    pub fn judge(&mut self, control: &DutyControl, pts: MediaTime, is_key: bool, is_behind: bool) -> Verdict {
+        let is_admitted = self.admits(control, pts, is_key);
+        if is_admitted && is_behind {
+            self.is_decodable = false;
+            self.is_broken_off = true;
+            // The next key frame is decoded instead.
+            self.due = u32::MAX;
+            return Verdict::Behind;
+        }
+        if is_admitted {
+            self.is_broken_off = false;
+            return Verdict::Decoded;
+        }
+        if self.is_broken_off {
+            Verdict::Behind
+        } else {
+            Verdict::LeftOut
         }
     }
 
@@ -140,11 +178,11 @@ impl KeyFrameGate {
         }
         match control.effective() {
             Duty::Patrol => {
-                self.is_decodable = false;
+                self.leave_out();
                 false
             }
             Duty::Watch if control.thinning.watches_key_frames() && !control.falls_back() => {
-                self.is_decodable = false;
+                self.leave_out();
                 false
             }
             // A stream that refreshes in stripes has no key frames: the decoder heals by itself after some deltas.
@@ -153,6 +191,11 @@ impl KeyFrameGate {
                 self.is_decodable
             }
         }
+    }
+
+    const fn leave_out(&mut self) {
+        self.is_decodable = false;
+        self.is_broken_off = false;
     }
 
     fn observe(&mut self, control: &DutyControl, distance: Duration) {
@@ -261,6 +304,33 @@ mod tests {
         let seen = admitted(&mut gate, &control, 400..600, 50);
         assert!(seen.contains(&499) && !seen.contains(&501) && seen.contains(&550));
         assert_eq!(control.effective(), Duty::Patrol);
+    }
+
+    #[test]
+    fn a_decoder_that_has_fallen_behind_goes_on_at_the_next_key_frame() {
+        let judged = |duty, gop: i64, behind: std::ops::Range<i64>| {
+            let control = DutyControl::new(duty);
+            let mut gate = KeyFrameGate::new(BOUND);
+            let verdicts: Vec<_> = (0..150)
+                .map(|index| {
+                    let pts = MediaTime::from_nanos(index * 40_000_000);
+                    gate.judge(&control, pts, index % gop == 0, behind.contains(&index))
+                })
+                .collect();
+            let places = |wanted| -> Vec<i64> {
+                (0..)
+                    .zip(&verdicts)
+                    .filter(|(_, it)| **it == wanted)
+                    .map(|(place, _)| place)
+                    .collect()
+            };
+            (places(Verdict::Behind), places(Verdict::LeftOut).len())
+        };
+        // Behind for a moment in the middle, and over a key frame.
+        assert_eq!(judged(Duty::Watch, 50, 60..62), ((60..100).collect(), 0));
+        assert_eq!(judged(Duty::Alarm, 50, 40..60), ((40..100).collect(), 0));
+        // On patrol a key frame alone is lost.
+        assert_eq!(judged(Duty::Patrol, 50, 40..60), (vec![50], 147));
     }
 
     #[test]

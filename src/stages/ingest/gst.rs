@@ -201,7 +201,7 @@ impl GstReader {
         let pts = buffer.pts().and_then(|pts| self.wire.place(segment, pts));
         let now = self.wire.clock.monotonic();
         let arrived = reached.map_or(now, |reached| reached.arrived);
-        let skipped = reached.map_or(0, |reached| reached.skipped);
+        let (skipped, behind) = reached.map_or((0, 0), |reached| (reached.skipped, reached.behind));
         let stamp = reached.and_then(|reached| reached.stamp);
         Some(Decoded {
             picture: picture_of(sample)?,
@@ -210,6 +210,7 @@ impl GstReader {
             arrived,
             is_key: reached.is_some_and(|reached| reached.is_key),
             gap: Gap {
+                behind,
                 overtaken,
                 stale: 0,
                 skipped,

@@ -1,10 +1,10 @@
 //! Opens a source, supervises it, and yields decoded frames and encoded packets.
 //!
 //! ```text
-//!                ┌──────────── one connection (gst.rs) ─────────────┐
-//! [`SourceSpec`] │ source ─▶ demux ─▶ parse ─┬▶ gate ─▶ decode ─▶ sink │─▶ [`run_live`] ─▶ [`Ingested`]
-//!                │                           └▶ tap (clip ring)      │   [`run_recorded`]
-//!                └──────────────────────────────────────────────────┘
+//!                ┌────────────────── one connection (gst.rs) ───────────────────┐
+//! [`SourceSpec`] │ source ─▶ demux ─▶ parse ─┬▶ gate ─▶ queue ─▶ decode ─▶ sink │─▶ [`run_live`] ─▶ [`Ingested`]
+//!                │                           └▶ tap (clip ring)                 │   [`run_recorded`]
+//!                └──────────────────────────────────────────────────────────────┘
 //! ```
 //!
 //! One thread per source calls [`run_live`] or [`run_recorded`]; the library's own threads push packets into the sink

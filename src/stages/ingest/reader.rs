@@ -76,6 +76,8 @@ pub struct ReaderCounts {
     pub packets: u64,
     /// Of those, left undecoded on purpose because the duty level asks for key frames only.
     pub undecoded: u64,
+    /// Of those, left undecoded because the decoder had fallen behind.
+    pub behind: u64,
     /// Frames that came out of the decoder.
     pub decoded: u64,
     /// Of those, flagged as damaged by the decoder.
@@ -84,6 +86,14 @@ pub struct ReaderCounts {
     pub last_packet: Option<MonotonicTime>,
     /// How long the container says the recording is.
     pub claimed_duration: Option<Duration>,
+}
+
+impl ReaderCounts {
+    /// Returns how many access units were given to the decoder.
+    #[must_use]
+    pub const fn given(&self) -> u64 {
+        self.packets.saturating_sub(self.undecoded + self.behind)
+    }
 }
 
 /// An open source. Dropping it closes the source, within the deadline of a state change.

@@ -212,6 +212,19 @@ impl OpenRequest {
             self.spec.detection_location()
         }
     }
+
+    /// Says whether packets wait for the decoder in a queue of their own.
+    ///
+    /// They do where the sender sets the pace: a decoder that stops the receiving for a moment makes somebody in front of
+    /// it drop packets, which breaks pictures. A recording and a playlist are fetched at the pace of the decoder.
+    #[must_use]
+    pub fn queues_packets(&self) -> bool {
+        self.spec.liveness == Liveness::Live
+            && matches!(
+                self.location(),
+                Location::Rtsp(_) | Location::Rtmp(_) | Location::Srt(_) | Location::Udp(_)
+            )
+    }
 }
 
 /// A part of a recording: half-open, in media time.

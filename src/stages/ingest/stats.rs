@@ -34,6 +34,7 @@ const UNKNOWN_CLOCK: i64 = i64::MIN;
 pub struct IngestStats {
     packets: AtomicU64,
     undecoded: AtomicU64,
+    behind: AtomicU64,
     decoded: AtomicU64,
     damaged: AtomicU64,
     overtaken: AtomicU64,
@@ -49,6 +50,7 @@ impl Default for IngestStats {
         Self {
             packets: AtomicU64::default(),
             undecoded: AtomicU64::default(),
+            behind: AtomicU64::default(),
             decoded: AtomicU64::default(),
             damaged: AtomicU64::default(),
             overtaken: AtomicU64::default(),
@@ -68,6 +70,8 @@ pub struct IngestSnapshot {
     pub packets: u64,
     /// Of those, left undecoded on purpose (patrol).
     pub undecoded: u64,
+    /// Of those, left undecoded because the decoder had fallen behind.
+    pub behind: u64,
     /// Frames that came out of the decoder.
     pub decoded: u64,
     /// Of those, flagged as damaged.
@@ -98,6 +102,7 @@ impl IngestStats {
         IngestSnapshot {
             packets: read(&self.packets),
             undecoded: read(&self.undecoded),
+            behind: read(&self.behind),
             decoded: read(&self.decoded),
             damaged: read(&self.damaged),
             overtaken: read(&self.overtaken),
@@ -148,6 +153,7 @@ impl IngestStats {
         };
         add(&self.packets, before.packets, now.packets);
         add(&self.undecoded, before.undecoded, now.undecoded);
+        add(&self.behind, before.behind, now.behind);
         add(&self.decoded, before.decoded, now.decoded);
         add(&self.damaged, before.damaged, now.damaged);
     }

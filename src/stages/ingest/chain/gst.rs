@@ -96,7 +96,8 @@ fn rtsp(
             "latency",
             u32::try_from(spec.latency.as_millis()).unwrap_or(u32::MAX),
         )
-        .property("drop-on-latency", true)
+        // Its way of catching up is to drop packets out of the middle of a picture.
+        .property("drop-on-latency", false)
         .property(
             "tcp-timeout",
             u64::try_from(spec.deadlines.first_packet.as_micros()).unwrap_or(u64::MAX),

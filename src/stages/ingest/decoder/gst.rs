@@ -84,6 +84,10 @@ fn join(
     // It passes buffers through untouched where the decoder gives I420 or NV12.
     let converter = gst::ElementFactory::make("videoconvert").build()?;
     let mut elements = vec![decoder.clone(), converter];
+    let queue = wire.request.queues_packets().then(queue).transpose()?;
+    if let Some(queue) = &queue {
+        elements.insert(0, queue.clone());
+    }
     if wire.request.spec.liveness == Liveness::Recorded {
         let turner = gst::ElementFactory::make("videoflip").build()?;
         turn_when_asked(video, &turner);
@@ -92,10 +96,18 @@ fn join(
     pipeline.add_many(&elements)?;
     elements.push(sink.clone().upcast());
     gst::Element::link_many(&elements)?;
-    let (Some(entry), Some(exit)) = (decoder.static_pad("sink"), sink.static_pad("sink")) else {
+    let first = queue.as_ref().unwrap_or(decoder);
+    let (Some(entry), Some(taken), Some(exit)) = (
+        first.static_pad("sink"),
+        decoder.static_pad("sink"),
+        sink.static_pad("sink"),
+    ) else {
         return Err(gst::glib::bool_error!("a decoder without a sink pad"));
     };
     wire.watch_packets(&entry);
+    if queue.is_some() {
+        wire.watch_taken(&taken);
+    }
     wire.watch_frames(&exit);
     // Downstream first, so that nothing arrives at an element that still sleeps.
     for element in elements.iter().rev() {
@@ -105,6 +117,17 @@ fn join(
         .link(&entry)
         .map_err(|error| gst::glib::bool_error!("{error}"))?;
     Ok(())
+}
+
+/// Makes the queue between the thread that receives and the one that decodes. The wire bounds it (see [`Wire`]): a bound
+/// of its own would stop the receiving, or drop packets out of the middle of what refers to them.
+fn queue() -> Result<gst::Element, gst::glib::BoolError> {
+    gst::ElementFactory::make("queue")
+        .property("max-size-buffers", 0_u32)
+        .property("max-size-bytes", 0_u32)
+        .property("max-size-time", 0_u64)
+        .property("silent", true)
+        .build()
 }
 
 /// Lets `turner` follow the tag of a recording that was made with the camera on its side.

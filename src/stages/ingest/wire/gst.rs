@@ -1,7 +1,6 @@
-//! Watches two places of a pipeline: in front of the decoder, where packets are counted, tapped and gated, and in front
-//! of the sink, where frames are numbered so that each one lost is known.
+//! Watches three places of a pipeline: where packets come out of the parser, where they are counted, tapped and gated;
+//! where the decoder takes them; and in front of the sink, where frames are numbered so that each one lost is known.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,21 +9,16 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use jiff::Timestamp;
 
-use super::super::duty::KeyFrameGate;
+use super::super::duty::{KeyFrameGate, Verdict};
 use super::super::error::{IngestError, IngestErrorKind};
 use super::super::reader::ReaderCounts;
 use super::super::spec::OpenRequest;
+use super::passage::{Mark, Passage, Passed, Reached};
 use crate::clock::Clock;
 use crate::flow::packet::{Codec, Packet};
 use crate::flow::source::Liveness;
 use crate::flow::time::{MediaTime, MonotonicTime};
-use crate::telemetry::klv::sei::{self, PictureTime};
-
-/// Packets inside a decoder at once: reference pictures and frame threads, with room to spare.
-const INSIDE_DECODER: usize = 64;
-
-/// Frames between the probe and the pull; the sink holds fewer.
-const INSIDE_SINK: usize = 64;
+use crate::telemetry::klv::sei;
 
 /// Under which name a packet carries its number through the decoder, which hands it on with the picture. Times do not
 /// serve for that: a decoder changes those of a live stream with pictures out of order.
@@ -67,10 +61,12 @@ pub(crate) struct Wire {
     pub(crate) clock: Arc<dyn Clock>,
     packets: AtomicU64,
     undecoded: AtomicU64,
+    behind: AtomicU64,
     decoded: AtomicU64,
     damaged: AtomicU64,
-    /// Left undecoded since the last frame reached the sink.
+    /// Left undecoded since the last frame reached the sink: on purpose, and because the decoder was behind.
     skipped: AtomicU32,
+    skipped_behind: AtomicU32,
     /// Nothing more goes to the decoder: it would allocate what was refused.
     is_refused: AtomicBool,
     moving: Mutex<Moving>,
@@ -81,35 +77,11 @@ struct Moving {
     last_packet: Option<MonotonicTime>,
     /// What is added to the stream's own time, from the first packet on.
     shift: Option<i64>,
-    /// How many packets went to the decoder: the number of the last one.
-    passed: u64,
-    inside_decoder: VecDeque<Passed>,
-    inside_sink: VecDeque<Reached>,
+    passage: Passage,
     refusal: Option<IngestError>,
     created: Option<Timestamp>,
     decoder: Option<String>,
     has_video: bool,
-}
-
-/// A packet on its way through the decoder.
-#[derive(Clone, Copy)]
-struct Passed {
-    number: u64,
-    is_key: bool,
-    arrived: MonotonicTime,
-    stamp: Option<PictureTime>,
-}
-
-/// A frame that reached the sink.
-#[derive(Clone, Copy)]
-pub(crate) struct Reached {
-    buffer: usize,
-    pts: Option<gst::ClockTime>,
-    pub(crate) is_key: bool,
-    pub(crate) arrived: MonotonicTime,
-    pub(crate) skipped: u32,
-    /// The time that the picture carries (ST 0604).
-    pub(crate) stamp: Option<PictureTime>,
 }
 
 impl Wire {
@@ -119,9 +91,11 @@ impl Wire {
             clock,
             packets: AtomicU64::new(0),
             undecoded: AtomicU64::new(0),
+            behind: AtomicU64::new(0),
             decoded: AtomicU64::new(0),
             damaged: AtomicU64::new(0),
             skipped: AtomicU32::new(0),
+            skipped_behind: AtomicU32::new(0),
             is_refused: AtomicBool::new(false),
             moving: Mutex::default(),
         }
@@ -135,6 +109,7 @@ impl Wire {
         ReaderCounts {
             packets: self.packets.load(Ordering::Relaxed),
             undecoded: self.undecoded.load(Ordering::Relaxed),
+            behind: self.behind.load(Ordering::Relaxed),
             decoded: self.decoded.load(Ordering::Relaxed),
             damaged: self.damaged.load(Ordering::Relaxed),
             last_packet: self.lock().last_packet,
@@ -191,7 +166,8 @@ impl Wire {
         Some(MediaTime::from_nanos(nanos.saturating_add(shift)))
     }
 
-    /// Watches the packets on a pad in front of the decoder (or of nothing).
+    /// Watches the packets on the pad where they come: in front of the queue to the decoder, of the decoder itself where
+    /// there is no queue, or of nothing.
     pub(crate) fn watch_packets(self: &Arc<Self>, pad: &gst::Pad) {
         let wire = Arc::clone(self);
         let gate = Mutex::new(Gate {
@@ -247,16 +223,25 @@ impl Wire {
         if !decodes || is_header {
             return decodes;
         }
-        // A packet without any time cannot be measured against the bound: it is judged as if it came at the start.
-        if !gate
-            .keys
-            .admits(&self.request.duty, pts.unwrap_or_default(), is_key)
-        {
-            self.undecoded.fetch_add(1, Ordering::Relaxed);
-            self.skipped.fetch_add(1, Ordering::Relaxed);
-            return false;
-        }
+        let is_behind = moving.passage.is_behind(now, self.request.spec.max_staleness / 2);
         drop(moving);
+        // A packet without any time cannot be measured against the bound: it is judged as if it came at the start.
+        match gate
+            .keys
+            .judge(&self.request.duty, pts.unwrap_or_default(), is_key, is_behind)
+        {
+            Verdict::Decoded => {}
+            Verdict::LeftOut => {
+                self.undecoded.fetch_add(1, Ordering::Relaxed);
+                self.skipped.fetch_add(1, Ordering::Relaxed);
+                return false;
+            }
+            Verdict::Behind => {
+                self.behind.fetch_add(1, Ordering::Relaxed);
+                self.skipped_behind.fetch_add(1, Ordering::Relaxed);
+                return false;
+            }
+        }
         let stamp = (is_key || gate.is_stamped)
             .then(|| sei::find(&buffer.map_readable().ok()?))
             .flatten();
@@ -264,24 +249,36 @@ impl Wire {
             gate.is_stamped = stamp.is_some();
         }
         let mut moving = self.lock();
-        if moving.inside_decoder.len() == INSIDE_DECODER {
-            moving.inside_decoder.pop_front();
+        let number = moving.passage.admit(Passed {
+            bytes: buffer.size(),
+            is_key,
+            arrived: now,
+            stamp,
+        });
+        if !self.request.queues_packets() {
+            moving.passage.take();
         }
-        moving.passed += 1;
-        let number = moving.passed;
+        drop(moving);
         gst::ReferenceTimestampMeta::add(
             buffer.make_mut(),
             &NUMBER,
             gst::ClockTime::from_nseconds(number),
             gst::ClockTime::NONE,
         );
-        moving.inside_decoder.push_back(Passed {
-            number,
-            is_key,
-            arrived: now,
-            stamp,
-        });
         true
+    }
+
+    /// Notes which packets the decoder takes from the queue before it.
+    pub(crate) fn watch_taken(self: &Arc<Self>, pad: &gst::Pad) {
+        let wire = Arc::clone(self);
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, passing| {
+            if let Some(gst::PadProbeData::Buffer(buffer)) = &passing.data
+                && number_of(buffer).is_some()
+            {
+                wire.lock().passage.take();
+            }
+            gst::PadProbeReturn::Ok
+        });
     }
 
     fn event(&self, event: &gst::Event) {
@@ -368,54 +365,40 @@ impl Wire {
         }
         let skipped = self.skipped.swap(0, Ordering::Relaxed);
         let now = self.clock.monotonic();
-        let number = buffer
-            .iter_meta::<gst::ReferenceTimestampMeta>()
-            .find(|meta| meta.reference() == &**NUMBER)
-            .map(|meta| meta.timestamp().nseconds());
+        let behind = self.skipped_behind.swap(0, Ordering::Relaxed);
+        let number = number_of(buffer);
         let mut moving = self.lock();
-        let passed = moving
-            .inside_decoder
-            .iter()
-            .position(|passed| Some(passed.number) == number)
-            .and_then(|place| moving.inside_decoder.remove(place));
-        if moving.inside_sink.len() == INSIDE_SINK {
-            moving.inside_sink.pop_front();
-        }
-        moving.inside_sink.push_back(Reached {
-            buffer: buffer.as_ptr() as usize,
-            pts: buffer.pts(),
+        let passed = number.and_then(|number| moving.passage.leave(number));
+        moving.passage.reach(Reached {
+            mark: mark_of(buffer),
             is_key: passed.is_some_and(|passed| passed.is_key),
             arrived: passed.map_or(now, |passed| passed.arrived),
             skipped,
+            behind,
             stamp: passed.and_then(|passed| passed.stamp),
         });
     }
 
     /// Returns what is known of a pulled frame and how many before it were overtaken.
-    ///
-    /// The buffer's address alone could belong to a frame that was dropped and whose buffer came back from the pool, so
-    /// the time is compared too.
     pub(crate) fn pulled(&self, buffer: &gst::BufferRef) -> (Option<Reached>, u32) {
-        let mut moving = self.lock();
-        let address = buffer.as_ptr() as usize;
-        let Some(place) = moving
-            .inside_sink
-            .iter()
-            .position(|reached| reached.buffer == address && reached.pts == buffer.pts())
-        else {
-            return (None, 0);
-        };
-        let skipped = moving
-            .inside_sink
-            .drain(..place)
-            .map(|reached| reached.skipped)
-            .sum::<u32>();
-        let reached = moving.inside_sink.pop_front().map(|mut reached| {
-            reached.skipped += skipped;
-            reached
-        });
-        (reached, u32::try_from(place).unwrap_or(u32::MAX))
+        self.lock().passage.pull(&mark_of(buffer))
     }
+}
+
+fn mark_of(buffer: &gst::BufferRef) -> Mark {
+    Mark {
+        address: buffer.as_ptr() as usize,
+        number: number_of(buffer),
+        pts: buffer.pts().map(gst::ClockTime::nseconds),
+    }
+}
+
+/// Returns the number under which a packet, or the picture that came of it, is known.
+fn number_of(buffer: &gst::BufferRef) -> Option<u64> {
+    buffer
+        .iter_meta::<gst::ReferenceTimestampMeta>()
+        .find(|meta| meta.reference() == &**NUMBER)
+        .map(|meta| meta.timestamp().nseconds())
 }
 
 fn packet_of(
