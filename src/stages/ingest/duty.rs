@@ -104,12 +104,19 @@ pub enum Verdict {
 /// How many key frames in a row must come within the bound before patrol is trusted again.
 const KEY_FRAMES_TO_TRUST: u32 = 2;
 
+/// No more than this counts between two packets. After a pause of the network, or of this machine, the library gives the
+/// late packets the time of their arrival: taken for a distance of key frames, that would make patrol decode everything
+/// on a machine that is too full already.
+const LONGEST_STEP: Duration = Duration::from_secs(1);
+
 /// Decides for one connection which packets reach the decoder. Not shared: it lives where the packets pass.
 #[derive(Debug)]
 pub struct KeyFrameGate {
     bound: Duration,
-    last_key: Option<MediaTime>,
-    first: Option<MediaTime>,
+    newest: Option<MediaTime>,
+    has_key: bool,
+    /// Media time since the last key frame, or since the first packet.
+    since_key: Duration,
     /// Whether the decoder holds the pictures that the next delta refers to.
     is_decodable: bool,
     /// Whether that is so because the decoder had fallen behind.
@@ -125,8 +132,9 @@ impl KeyFrameGate {
     pub const fn new(bound: Duration) -> Self {
         Self {
             bound,
-            last_key: None,
-            first: None,
+            newest: None,
+            has_key: false,
+            since_key: Duration::ZERO,
             is_decodable: false,
             is_broken_off: false,
             in_bound_in_a_row: 0,
@@ -141,8 +149,6 @@ impl KeyFrameGate {
         if is_admitted && is_behind {
             self.is_decodable = false;
             self.is_broken_off = true;
-            // The next key frame is decoded instead.
-            self.due = u32::MAX;
             return Verdict::Behind;
         }
         if is_admitted {
@@ -158,12 +164,13 @@ impl KeyFrameGate {
 
     /// Says whether a packet is to be decoded, and tells the control what was seen of the key frames.
     pub fn admits(&mut self, control: &DutyControl, pts: MediaTime, is_key: bool) -> bool {
-        let first = *self.first.get_or_insert(pts);
+        self.advance(pts);
         if is_key {
-            if let Some(last) = self.last_key {
-                self.observe(control, pts.since(last));
+            if self.has_key {
+                self.observe(control, self.since_key);
             }
-            self.last_key = Some(pts);
+            self.has_key = true;
+            self.since_key = Duration::ZERO;
             self.due = self.due.saturating_add(1);
             self.is_decodable =
                 control.effective() != Duty::Patrol || self.due >= control.thinning.one_of(Duty::Patrol);
@@ -172,7 +179,7 @@ impl KeyFrameGate {
             }
             return self.is_decodable;
         }
-        if pts.since(self.last_key.unwrap_or(first)) > self.bound && !control.falls_back() {
+        if self.since_key > self.bound && !control.falls_back() {
             self.in_bound_in_a_row = 0;
             control.falls_back.store(true, Ordering::Relaxed);
         }
@@ -190,6 +197,15 @@ impl KeyFrameGate {
                 self.is_decodable |= control.falls_back();
                 self.is_decodable
             }
+        }
+    }
+
+    fn advance(&mut self, pts: MediaTime) {
+        let newest = *self.newest.get_or_insert(pts);
+        self.since_key += pts.since(newest).min(LONGEST_STEP);
+        // Pictures out of order step back by less.
+        if pts > newest || newest.since(pts) > LONGEST_STEP {
+            self.newest = Some(pts);
         }
     }
 
@@ -331,6 +347,20 @@ mod tests {
         assert_eq!(judged(Duty::Alarm, 50, 40..60), ((40..100).collect(), 0));
         // On patrol a key frame alone is lost.
         assert_eq!(judged(Duty::Patrol, 50, 40..60), (vec![50], 147));
+    }
+
+    #[test]
+    fn a_pause_of_the_network_is_no_distance_of_key_frames() {
+        let control = DutyControl::new(Duty::Patrol);
+        let mut gate = KeyFrameGate::new(BOUND);
+        for index in 0..300 {
+            // Two pauses longer than the bound, between key frames.
+            let late = [60, 160].iter().filter(|&&pause| index >= pause).count() as i64;
+            let pts = MediaTime::from_nanos(index * 40_000_000 + late * 15_000_000_000);
+            gate.admits(&control, pts, index % 50 == 0);
+            assert!(!control.falls_back(), "{index}");
+        }
+        assert_eq!(control.key_frame_distance(), Some(Duration::from_secs(2)));
     }
 
     #[test]
