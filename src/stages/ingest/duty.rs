@@ -4,13 +4,14 @@
 //! not those of the library below. So packets are dropped before the decoder, where that costs nothing.
 //!
 //! A decoder that has fallen behind is spared in the same place: what comes up to the next key frame is left out, so that
-//! no picture is decoded that refers to a missing one.
+//! no picture is decoded that refers to a missing one. Where key frames are further apart than patrol's bound, it goes on
+//! with the first packet instead: a picture that heals is better than none for so long.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::flow::source::Duty;
+use crate::flow::source::{Duty, Liveness};
 use crate::flow::time::MediaTime;
 use crate::pipeline::admission::Thinning;
 
@@ -104,15 +105,17 @@ pub enum Verdict {
 /// How many key frames in a row must come within the bound before patrol is trusted again.
 const KEY_FRAMES_TO_TRUST: u32 = 2;
 
-/// No more than this counts between two packets. After a pause of the network, or of this machine, the library gives the
-/// late packets the time of their arrival: taken for a distance of key frames, that would make patrol decode everything
-/// on a machine that is too full already.
+/// No more than this counts between two packets of a live stream, or twice the step before where pictures come seldom.
+/// After a pause of the network, or of this machine, the library gives the late packets the time of their arrival: taken
+/// for a distance of key frames, that would make patrol decode everything on a machine that is too full already.
 const LONGEST_STEP: Duration = Duration::from_secs(1);
 
 /// Decides for one connection which packets reach the decoder. Not shared: it lives where the packets pass.
 #[derive(Debug)]
 pub struct KeyFrameGate {
     bound: Duration,
+    longest_step: Duration,
+    last_step: Duration,
     newest: Option<MediaTime>,
     has_key: bool,
     /// Media time since the last key frame, or since the first packet.
@@ -129,9 +132,14 @@ pub struct KeyFrameGate {
 impl KeyFrameGate {
     /// Makes a gate that trusts key frames at most `bound` apart.
     #[must_use]
-    pub const fn new(bound: Duration) -> Self {
+    pub const fn new(bound: Duration, liveness: Liveness) -> Self {
         Self {
             bound,
+            longest_step: match liveness {
+                Liveness::Live => LONGEST_STEP,
+                Liveness::Recorded => Duration::MAX,
+            },
+            last_step: Duration::ZERO,
             newest: None,
             has_key: false,
             since_key: Duration::ZERO,
@@ -143,8 +151,16 @@ impl KeyFrameGate {
         }
     }
 
-    /// Says what becomes of a packet while the decoder `is_behind` or is not.
-    pub fn judge(&mut self, control: &DutyControl, pts: MediaTime, is_key: bool, is_behind: bool) -> Verdict {
+    /// Says what becomes of a packet while the decoder `is_behind` or is not. One without a time counts as no later than
+    /// the one before.
+    pub fn judge(
+        &mut self,
+        control: &DutyControl,
+        pts: Option<MediaTime>,
+        is_key: bool,
+        is_behind: bool,
+    ) -> Verdict {
+        let pts = pts.or(self.newest).unwrap_or_default();
         let is_admitted = self.admits(control, pts, is_key);
         if is_admitted && is_behind {
             self.is_decodable = false;
@@ -202,10 +218,12 @@ impl KeyFrameGate {
 
     fn advance(&mut self, pts: MediaTime) {
         let newest = *self.newest.get_or_insert(pts);
-        self.since_key += pts.since(newest).min(LONGEST_STEP);
-        // Pictures out of order step back by less.
+        let step = pts.since(newest);
+        self.since_key += step.min(self.longest_step.max(self.last_step * 2));
+        // Pictures out of order step back by less than a second.
         if pts > newest || newest.since(pts) > LONGEST_STEP {
             self.newest = Some(pts);
+            self.last_step = step;
         }
     }
 
@@ -258,7 +276,7 @@ mod tests {
     #[test]
     fn patrol_decodes_key_frames_only() {
         let control = DutyControl::new(Duty::Patrol);
-        let mut gate = KeyFrameGate::new(BOUND);
+        let mut gate = KeyFrameGate::new(BOUND, Liveness::Live);
         assert_eq!(admitted(&mut gate, &control, 0..200, 50), [0, 50, 100, 150]);
         assert_eq!(control.key_frame_distance(), Some(Duration::from_secs(2)));
         assert_eq!(control.effective(), Duty::Patrol);
@@ -267,7 +285,7 @@ mod tests {
     #[test]
     fn on_the_way_up_deltas_wait_for_the_next_key_frame() {
         let control = DutyControl::new(Duty::Patrol);
-        let mut gate = KeyFrameGate::new(BOUND);
+        let mut gate = KeyFrameGate::new(BOUND, Liveness::Live);
         admitted(&mut gate, &control, 0..60, 50);
         control.set(Duty::Alarm);
         assert_eq!(
@@ -279,7 +297,7 @@ mod tests {
     #[test]
     fn a_stream_is_joined_at_its_first_key_frame() {
         let control = DutyControl::new(Duty::Watch);
-        let mut gate = KeyFrameGate::new(BOUND);
+        let mut gate = KeyFrameGate::new(BOUND, Liveness::Live);
         assert_eq!(admitted(&mut gate, &control, 48..53, 50), [50, 51, 52]);
     }
 
@@ -290,7 +308,12 @@ mod tests {
         let seen = |step, duty| {
             thinning.set(step);
             let control = control(duty);
-            let seen = admitted(&mut KeyFrameGate::new(BOUND), &control, 0..500, 50);
+            let seen = admitted(
+                &mut KeyFrameGate::new(BOUND, Liveness::Live),
+                &control,
+                0..500,
+                50,
+            );
             assert!(!control.falls_back());
             seen
         };
@@ -304,14 +327,19 @@ mod tests {
         assert_eq!(seen(STEPS, Duty::Alarm).len(), 500);
         // Without key frames watch has nothing else to look at.
         thinning.set(STEPS);
-        let all = admitted(&mut KeyFrameGate::new(BOUND), &control(Duty::Watch), 0..500, 1000);
+        let all = admitted(
+            &mut KeyFrameGate::new(BOUND, Liveness::Live),
+            &control(Duty::Watch),
+            0..500,
+            1000,
+        );
         assert!(all.len() > 200, "{}", all.len());
     }
 
     #[test]
     fn key_frames_too_far_apart_make_patrol_watch_and_near_ones_make_it_patrol_again() {
         let control = DutyControl::new(Duty::Patrol);
-        let mut gate = KeyFrameGate::new(BOUND);
+        let mut gate = KeyFrameGate::new(BOUND, Liveness::Live);
         // 400 packets are 16 s: after 10 s without a key frame all is decoded.
         let seen = admitted(&mut gate, &control, 0..400, 1000);
         assert_eq!(seen, std::iter::once(0).chain(251..400).collect::<Vec<_>>());
@@ -326,11 +354,11 @@ mod tests {
     fn a_decoder_that_has_fallen_behind_goes_on_at_the_next_key_frame() {
         let judged = |duty, gop: i64, behind: std::ops::Range<i64>| {
             let control = DutyControl::new(duty);
-            let mut gate = KeyFrameGate::new(BOUND);
+            let mut gate = KeyFrameGate::new(BOUND, Liveness::Live);
             let verdicts: Vec<_> = (0..150)
                 .map(|index| {
                     let pts = MediaTime::from_nanos(index * 40_000_000);
-                    gate.judge(&control, pts, index % gop == 0, behind.contains(&index))
+                    gate.judge(&control, Some(pts), index % gop == 0, behind.contains(&index))
                 })
                 .collect();
             let places = |wanted| -> Vec<i64> {
@@ -352,7 +380,7 @@ mod tests {
     #[test]
     fn a_pause_of_the_network_is_no_distance_of_key_frames() {
         let control = DutyControl::new(Duty::Patrol);
-        let mut gate = KeyFrameGate::new(BOUND);
+        let mut gate = KeyFrameGate::new(BOUND, Liveness::Live);
         for index in 0..300 {
             // Two pauses longer than the bound, between key frames.
             let late = [60, 160].iter().filter(|&&pause| index >= pause).count() as i64;
@@ -364,9 +392,35 @@ mod tests {
     }
 
     #[test]
+    fn key_frames_of_a_slow_stream_and_of_a_recording_are_as_far_apart_as_they_say() {
+        // A picture each four seconds, a key frame each third.
+        for liveness in [Liveness::Live, Liveness::Recorded] {
+            let control = DutyControl::new(Duty::Patrol);
+            let mut gate = KeyFrameGate::new(BOUND, liveness);
+            for index in 0..9 {
+                gate.admits(
+                    &control,
+                    MediaTime::from_nanos(index * 4_000_000_000),
+                    index % 3 == 0,
+                );
+            }
+            assert_eq!(control.key_frame_distance(), Some(Duration::from_secs(12)));
+            assert!(control.falls_back());
+        }
+        // A recording with a pause in it, and a packet without a time.
+        let control = DutyControl::new(Duty::Patrol);
+        let mut gate = KeyFrameGate::new(BOUND, Liveness::Recorded);
+        for (seconds, is_key) in [(Some(0), true), (None, false), (Some(8), false), (Some(9), true)] {
+            let pts = seconds.map(|seconds| MediaTime::from_nanos(seconds * 1_000_000_000));
+            gate.judge(&control, pts, is_key, false);
+        }
+        assert_eq!(control.key_frame_distance(), Some(Duration::from_secs(9)));
+    }
+
+    #[test]
     fn a_stream_without_any_key_frame_is_decoded_after_the_bound() {
         let control = DutyControl::new(Duty::Patrol);
-        let mut gate = KeyFrameGate::new(BOUND);
+        let mut gate = KeyFrameGate::new(BOUND, Liveness::Live);
         let seen = (0..300)
             .filter(|&index| gate.admits(&control, MediaTime::from_nanos(index * 40_000_000), false))
             .count();

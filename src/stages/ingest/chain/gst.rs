@@ -96,8 +96,8 @@ fn rtsp(
             "latency",
             u32::try_from(spec.latency.as_millis()).unwrap_or(u32::MAX),
         )
-        // Its way of catching up is to drop packets out of the middle of a picture.
-        .property("drop-on-latency", false)
+        // Its way of catching up drops packets out of the middle of a picture; it is left on only where there is no other.
+        .property("drop-on-latency", !request.queues_packets())
         .property(
             "tcp-timeout",
             u64::try_from(spec.deadlines.first_packet.as_micros()).unwrap_or(u64::MAX),

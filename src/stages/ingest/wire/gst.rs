@@ -64,7 +64,7 @@ pub(crate) struct Wire {
     behind: AtomicU64,
     decoded: AtomicU64,
     damaged: AtomicU64,
-    /// Left undecoded since the last frame reached the sink: on purpose, and because the decoder was behind.
+    /// Left undecoded since the last packet that was not: on purpose, and because the decoder was behind.
     skipped: AtomicU32,
     skipped_behind: AtomicU32,
     /// Nothing more goes to the decoder: it would allocate what was refused.
@@ -171,7 +171,7 @@ impl Wire {
     pub(crate) fn watch_packets(self: &Arc<Self>, pad: &gst::Pad) {
         let wire = Arc::clone(self);
         let gate = Mutex::new(Gate {
-            keys: KeyFrameGate::new(self.request.spec.key_frame_bound),
+            keys: KeyFrameGate::new(self.request.spec.key_frame_bound, self.request.spec.liveness),
             described: None,
             is_stamped: false,
         });
@@ -224,12 +224,16 @@ impl Wire {
             return decodes;
         }
         let is_behind = moving.passage.is_behind(now, self.request.spec.max_staleness / 2);
+        let waited = moving.passage.waited(now);
         drop(moving);
-        // A packet without any time cannot be measured against the bound: it is judged as if it came at the start.
-        match gate
-            .keys
-            .judge(&self.request.duty, pts.unwrap_or_default(), is_key, is_behind)
-        {
+        if waited > self.request.spec.deadlines.undecodable {
+            self.refuse(
+                IngestErrorKind::Undecodable,
+                format!("its decoder has taken nothing for {waited:?}"),
+            );
+            return false;
+        }
+        match gate.keys.judge(&self.request.duty, pts, is_key, is_behind) {
             Verdict::Decoded => {}
             Verdict::LeftOut => {
                 self.undecoded.fetch_add(1, Ordering::Relaxed);
@@ -253,6 +257,8 @@ impl Wire {
             bytes: buffer.size(),
             is_key,
             arrived: now,
+            skipped: self.skipped.swap(0, Ordering::Relaxed),
+            behind: self.skipped_behind.swap(0, Ordering::Relaxed),
             stamp,
         });
         if !self.request.queues_packets() {
@@ -363,9 +369,7 @@ impl Wire {
         if buffer.flags().contains(gst::BufferFlags::CORRUPTED) {
             self.damaged.fetch_add(1, Ordering::Relaxed);
         }
-        let skipped = self.skipped.swap(0, Ordering::Relaxed);
         let now = self.clock.monotonic();
-        let behind = self.skipped_behind.swap(0, Ordering::Relaxed);
         let number = number_of(buffer);
         let mut moving = self.lock();
         let passed = number.and_then(|number| moving.passage.leave(number));
@@ -373,8 +377,8 @@ impl Wire {
             mark: mark_of(buffer),
             is_key: passed.is_some_and(|passed| passed.is_key),
             arrived: passed.map_or(now, |passed| passed.arrived),
-            skipped,
-            behind,
+            skipped: passed.map_or(0, |passed| passed.skipped),
+            behind: passed.map_or(0, |passed| passed.behind),
             stamp: passed.and_then(|passed| passed.stamp),
         });
     }

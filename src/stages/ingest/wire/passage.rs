@@ -22,6 +22,9 @@ pub(crate) struct Passed {
     pub(crate) bytes: usize,
     pub(crate) is_key: bool,
     pub(crate) arrived: MonotonicTime,
+    /// Packets left undecoded since the one before: on purpose, and because the decoder was behind.
+    pub(crate) skipped: u32,
+    pub(crate) behind: u32,
     pub(crate) stamp: Option<PictureTime>,
 }
 
@@ -41,7 +44,7 @@ pub(crate) struct Reached {
     pub(crate) mark: Mark,
     pub(crate) is_key: bool,
     pub(crate) arrived: MonotonicTime,
-    /// Packets left undecoded since the frame before: on purpose, and because the decoder was behind.
+    /// Packets left undecoded since the one before: on purpose, and because the decoder was behind.
     pub(crate) skipped: u32,
     pub(crate) behind: u32,
     /// The time that the picture carries (ST 0604).
@@ -62,11 +65,14 @@ pub(crate) struct Passage {
 impl Passage {
     /// Says whether a packet has waited for the decoder for longer than `bound`, or too many of them wait.
     pub(crate) fn is_behind(&self, now: MonotonicTime, bound: Duration) -> bool {
+        self.waited(now) > bound || self.waiting.len() >= WAITING || self.waiting_bytes >= WAITING_BYTES
+    }
+
+    /// Returns how long the oldest packet has waited for the decoder.
+    pub(crate) fn waited(&self, now: MonotonicTime) -> Duration {
         self.waiting
             .front()
-            .is_some_and(|(_, oldest)| now.since(oldest.arrived) > bound)
-            || self.waiting.len() >= WAITING
-            || self.waiting_bytes >= WAITING_BYTES
+            .map_or(Duration::ZERO, |(_, oldest)| now.since(oldest.arrived))
     }
 
     /// A packet begins to wait; returns the number it is given.
@@ -135,6 +141,8 @@ mod tests {
             bytes,
             is_key: false,
             arrived: after(at_ms),
+            skipped: 0,
+            behind: 0,
             stamp: None,
         }
     }
@@ -153,6 +161,7 @@ mod tests {
         }
         assert!(!passage.is_behind(after(1_250), bound));
         assert!(passage.is_behind(after(1_251), bound));
+        assert_eq!(passage.waited(after(1_251)), Duration::from_millis(251));
         (0..25).for_each(|_| passage.take());
         assert!(!passage.is_behind(after(9_000), bound));
     }
