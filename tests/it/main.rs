@@ -8,6 +8,8 @@ mod analysis;
 mod api;
 mod architecture;
 #[cfg(feature = "video")]
+mod bursts;
+#[cfg(feature = "video")]
 mod clocks;
 mod command_line;
 #[cfg(feature = "video")]
