@@ -77,9 +77,10 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--until", type=int, default=0, help="stop at this step of the plan; the run can go on later")
     defaults = Plan()
     for name, value in defaults.as_dict().items():
-        if name not in ("mix", "mine"):
+        if name not in ("mix", "mine", "norm"):
             parser.add_argument("--" + name.replace("_", "-"), type=type(value), default=value)
     parser.add_argument("--no-mine", dest="mine", action="store_false")
+    parser.add_argument("--no-norm", dest="norm", action="store_false")
     for name in ("negatives", "ignite", "lookalike", "mosaic", "zoomed_out"):
         parser.add_argument("--" + name.replace("_", "-"), type=float, default=getattr(defaults.mix, name))
     parser.add_argument("--sources", help="name=share,name=share; default: all alike where the names are unknown")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from .norm import folded
 from .plan import Plan
 from .problems import BadInput, Problem
 
@@ -23,7 +24,7 @@ def load(folder: Path) -> dict | None:
 def keep_weights(folder: Path, name: str, ema: dict) -> Path:
     """Writes averaged weights alone, as `evaluate` and `export` read them."""
     path = folder / f"{name}.pt"
-    torch.save({k: v.clone() for k, v in ema.items()}, path)
+    torch.save({k: v.clone() for k, v in folded(ema).items()}, path)
     return path
 
 

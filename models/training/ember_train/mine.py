@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from .letterbox import letterbox
-from .network import Detector
+from .network import Detector, mixed_precision
 from .pack import Store
 
 
@@ -19,7 +19,7 @@ def hardness(detector: Detector, store: Store, device: torch.device, size: tuple
         some = negatives[at:at + batch]
         pixels = np.stack([letterbox(store.pixels(i), *size)[0] for i in some])
         x = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(device).float().contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed_precision(device):
             y = detector(x).float()
         score = torch.sigmoid(y[..., 4]) * torch.sigmoid(y[..., 5:]).amax(-1)
         found.update(zip(some, score.amax(1).tolist()))

@@ -32,6 +32,7 @@ class Plan:
     clip: float = 10.0
     averaging: float = 0.9985
     freeze: int = 0
+    norm: bool = True  # batch norm while it trains
     seed: int = 0
     threads: int = 1
     mine: bool = True
@@ -44,6 +45,7 @@ class Plan:
     @staticmethod
     def from_dict(values: dict) -> "Plan":
         mix = dict(values.pop("mix", {}))
+        values.setdefault("norm", False)  # a run from before there were norms
         if "sources" in mix:
             mix["sources"] = tuple((s, w) for s, w in mix["sources"])
         return Plan(**values, mix=Mix(**mix))

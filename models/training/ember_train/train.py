@@ -13,18 +13,19 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from . import checkpoint
+from . import checkpoint, norm
 from .batches import Batches
 from .canvas import Composer
 from .composite import make_bank
-from .loss import loss_of
+from .loss import Batch, loss_of
 from .mine import hardness
-from .network import SHAPES, Detector
+from .network import SHAPES, Detector, mixed_precision
 from .pack import Store
 from .plan import Plan
 from .weights import from_any
 
 LOG_EVERY, SAVE_EVERY = 50, 250
+MEASURED_BATCHES = 8  # of the pictures over which norms are measured at the start
 COLUMNS = ("step", "samples", "minutes", "rate", "loss", "box", "objectness", "class", "positives_per_picture", "gradient", "pictures_per_s", "waiting_share")
 
 
@@ -79,14 +80,18 @@ class _Loop:
     def __init__(self, rank: int, run: Run, plan: Plan, world: int, device: torch.device):
         self.rank, self.run, self.plan, self.world, self.device = rank, run, plan, world, device
         saved = checkpoint.load(run.out)
-        if saved:
-            detector = Detector(SHAPES[plan.shape])
-            detector.load_state_dict(saved["model"])
-        else:
-            detector = from_any(run.weights, SHAPES[plan.shape]) if run.weights else Detector(SHAPES[plan.shape])
+        fresh = saved or not run.weights
+        detector = Detector(SHAPES[plan.shape]) if fresh else from_any(run.weights, SHAPES[plan.shape])
         detector.freeze(plan.freeze)
+        if saved:
+            if plan.norm:
+                norm.put_in(detector)
+            detector.load_state_dict(saved["model"])
         self.detector = detector.to(device, memory_format=torch.channels_last).train()
         self.store = Store(run.pack)
+        self.composer = Composer(self.store, make_bank(self.store, plan.bank) if plan.bank else None, self._hardness())
+        if plan.norm and not saved:
+            self._start_norms()
         self.parameters = [p for p in detector.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(
             [dict(params=[p for p in self.parameters if p.ndim > 1], weight_decay=plan.weight_decay),
@@ -100,9 +105,8 @@ class _Loop:
 
     def go(self) -> None:
         plan, run = self.plan, self.run
-        composer = Composer(self.store, make_bank(self.store, plan.bank) if plan.bank else None, self._hardness())
         last = min(plan.steps, run.until) if run.until else plan.steps
-        batches = Batches(composer, plan.sample_at, plan.batch, self.rank, plan.seed, self.step, last)
+        batches = Batches(self.composer, plan.sample_at, plan.batch, self.rank, plan.seed, self.step, last)
         loader = torch.utils.data.DataLoader(batches, batch_size=None, shuffle=False, num_workers=run.workers,
                                              pin_memory=self.device.type == "cuda", worker_init_fn=_quiet_worker,
                                              prefetch_factor=4 if run.workers else None)
@@ -110,10 +114,10 @@ class _Loop:
         asked = time.monotonic()
         for batch in loader:
             waited = time.monotonic() - asked
-            parts, norm = self._learn(batch.to(self.device))
+            parts, gradient = self._learn(batch.to(self.device))
             self.step += 1
             if log:
-                log.add(self.step, plan, self.world, parts, norm, waited)
+                log.add(self.step, plan, self.world, parts, gradient, waited)
                 if self.step % SAVE_EVERY == 0 or self.step == last:
                     checkpoint.save(run.out, self.step, self.detector, self.ema, self.optimiser, plan)
                 if run.keep_every and self.step % run.keep_every == 0:
@@ -121,6 +125,18 @@ class _Loop:
             asked = time.monotonic()
         if log and self.step >= plan.steps:
             checkpoint.keep_weights(run.out, "final", self.ema)
+
+    def _start_norms(self) -> None:
+        norm.put_in(self.detector)
+        if not self.run.weights:
+            return
+        # The same pictures in every process, so that all start alike.
+        pictures = Batches(self.composer, self.plan.sample_at, self.plan.batch, 0, self.plan.seed, 0, MEASURED_BATCHES)
+        norm.measure(self.detector, (self._pixels(batch.to(self.device)) for batch in map(pictures.__getitem__, range(len(pictures)))))
+
+    @staticmethod
+    def _pixels(batch: Batch) -> Tensor:
+        return batch.pixels.float().contiguous(memory_format=torch.channels_last)
 
     def _hardness(self) -> dict[int, float]:
         """Scores of the negatives under the starting weights, kept beside the run for resuming."""
@@ -140,13 +156,12 @@ class _Loop:
                 dist.barrier()
         return {int(k): v for k, v in json.loads(path.read_text()).items()}
 
-    def _learn(self, batch) -> tuple:
-        pixels = batch.pixels.float().contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16):
-            levels = self.detector(pixels)
+    def _learn(self, batch: Batch) -> tuple:
+        with mixed_precision(self.device):
+            levels = self.detector(self._pixels(batch))
         parts = loss_of(levels.float(), batch)
         parts.total.backward()
-        norm = self._share_and_clip()
+        gradient = self._share_and_clip()
         rate = self.plan.rate_at(self.step)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -154,22 +169,22 @@ class _Loop:
         self.optimiser.zero_grad(set_to_none=True)
         if self.rank == 0:
             self._average()
-        return parts, norm
+        return parts, gradient
 
     def _share_and_clip(self) -> Tensor:
         flat = torch.cat([p.grad.reshape(-1) if p.grad is not None else torch.zeros_like(p).reshape(-1) for p in self.parameters])
         if self.world > 1:
             dist.all_reduce(flat)
             flat /= self.world
-        norm = flat.norm()
-        flat *= (self.plan.clip / (norm + 1e-6)).clamp(max=1.0)
+        length = flat.norm()
+        flat *= (self.plan.clip / (length + 1e-6)).clamp(max=1.0)
         # A batch that overflowed teaches nothing; the next one will.
-        flat = torch.where(norm.isfinite(), flat, 0)
+        flat = torch.where(length.isfinite(), flat, 0)
         at = 0
         for p in self.parameters:
             p.grad = flat[at:at + p.numel()].view_as(p)
             at += p.numel()
-        return norm
+        return length
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -198,9 +213,9 @@ class _Log:
         with self.path.open(mode, newline="") as file:
             csv.writer(file).writerows(rows)
 
-    def add(self, step: int, plan: Plan, world: int, parts, norm: Tensor, waited: float) -> None:
+    def add(self, step: int, plan: Plan, world: int, parts, gradient: Tensor, waited: float) -> None:
         # Kept on the device until a row is due, so that no step waits for it.
-        self.rows.append((torch.stack((parts.total.detach(), parts.box, parts.objectness, parts.classes, parts.positives / plan.batch, norm)), waited))
+        self.rows.append((torch.stack((parts.total.detach(), parts.box, parts.objectness, parts.classes, parts.positives / plan.batch, gradient)), waited))
         if step % LOG_EVERY and step != plan.steps:
             return
         mean = torch.stack([row for row, _ in self.rows]).mean(0).tolist()

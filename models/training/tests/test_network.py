@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from ember_train import norm
 from ember_train.assign import Targets, assign
 from ember_train.batches import collate
 from ember_train.canvas import Sample
@@ -66,6 +67,33 @@ def test_frozen_stages_get_no_gradient():
     detector(torch.rand(1, 3, 64, 64)).sum().backward()
     assert all(p.grad is None for p in detector.stage2.parameters())
     assert all(p.grad is not None for p in detector.stage3.parameters())
+
+
+def test_norms_change_nothing_where_they_are_put_in_and_folded_away_again():
+    torch.manual_seed(3)
+    detector = Detector(NANO)
+    detector.freeze(2)
+    for conv in convolutions(detector):
+        torch.nn.init.normal_(conv.bias, 0, 0.1)
+    batches = [torch.rand(2, 3, 64, 96) * 255 for _ in range(3)]
+    with torch.no_grad():
+        before = detector(batches[0])
+        norm.put_in(detector)
+        norm.measure(detector, batches)
+        assert torch.allclose(detector.eval()(batches[0]), before, atol=1e-4)
+        assert not any(name.startswith(("stem", "stage2.")) for name, _ in norm.normed(detector))
+    # Trained, so that what is folded differs from what was put in.
+    detector.train()
+    learns = torch.optim.SGD([p for p in detector.parameters() if p.requires_grad], 0.1)
+    for pixels in batches:
+        detector(pixels).square().mean().backward()
+        learns.step()
+    plain = Detector(NANO).eval()
+    plain.load_state_dict(norm.folded(detector.state_dict()))
+    with torch.no_grad():
+        trained = detector.eval()(batches[0])
+        assert torch.allclose(plain(batches[0]), trained, atol=1e-4)
+        assert not torch.allclose(before, trained, atol=1e-2)
 
 
 def sample(boxes, unlabelled=()):
