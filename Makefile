@@ -16,7 +16,7 @@ deps:
 
 demo: deps
 	cargo build --release
-	target/release/emberwatch demo
+	$${CARGO_TARGET_DIR:-target}/release/emberwatch demo
 
 test: deps
 	cargo test
