@@ -133,7 +133,7 @@ def test_rendered_scenes_are_a_sound_set(tmp_path):
         pytest.skip("no emberwatch program: set EMBERWATCH_PROGRAM")
     count = write_scenes(program, tmp_path, seeds=1)
     dataset = read_dataset(tmp_path)
-    assert len(dataset.pictures) == count == 72
+    assert len(dataset.pictures) == count == 84
     burning = [p for p in dataset.pictures if p.source == "rendered"]
     assert any(len(p.boxes) for p in burning)
     assert not any(len(p.boxes) for p in dataset.pictures if p.source == "rendered_lookalike")
