@@ -210,7 +210,7 @@ class Detector(nn.Module):
 
 
 def mixed_precision(device: torch.device) -> torch.autocast:
-    """bfloat16 where the device computes in it; a CPU without such instructions is ten times slower with it."""
+    """bfloat16 where the device computes in it; a CPU without such instructions is several times slower with it."""
     fit = device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return torch.autocast(device.type, torch.bfloat16, enabled=fit)
 
