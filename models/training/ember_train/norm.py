@@ -1,7 +1,7 @@
 """Batch norm for training alone: put in where it changes nothing, folded back into the convolutions at the end.
 
 The COCO weights that we start from come with theirs folded in. Without it steps of one rate are too long for some channels
-and too short for others, and the network stays far from fitting even its train pictures.
+and too short for others.
 """
 
 from collections.abc import Iterable
@@ -14,14 +14,14 @@ from .network import Conv, Detector
 EPSILON, MOMENTUM = 1e-3, 0.03
 
 
-def normed(detector: Detector) -> list[tuple[str, Conv]]:
-    """The convolutions that train and that an activation follows, by name."""
-    return [(name, m) for name, m in detector.named_modules() if isinstance(m, Conv) and m.conv.weight.requires_grad]
+def normed(detector: Detector) -> list[Conv]:
+    """The convolutions that train and that an activation follows."""
+    return [m for m in detector.modules() if isinstance(m, Conv) and m.conv.weight.requires_grad]
 
 
 def put_in(detector: Detector) -> None:
     """Batch norm after each convolution that trains: not yet measured, so for weights that are loaded next."""
-    for _, layer in normed(detector):
+    for layer in normed(detector):
         layer.norm = nn.BatchNorm2d(layer.conv.out_channels, EPSILON, MOMENTUM, device=layer.conv.weight.device)
         # The norm takes any mean away again: this bias has nothing to learn.
         layer.conv.bias.requires_grad_(False)
@@ -39,8 +39,8 @@ def measure(detector: Detector, batches: Iterable[Tensor]) -> None:
             sums[layer] = (count + planes.shape[1], total + planes.double().sum(1), squares + planes.double().square().sum(1))
         return hook
 
-    hooks = [layer.conv.register_forward_hook(add(layer)) for _, layer in normed(detector)]
-    norms = {layer: layer.norm for _, layer in normed(detector)}
+    norms = {layer: layer.norm for layer in normed(detector)}
+    hooks = [layer.conv.register_forward_hook(add(layer)) for layer in norms]
     for layer in norms:
         layer.norm = None
     for pixels in batches:

@@ -80,8 +80,8 @@ class _Loop:
     def __init__(self, rank: int, run: Run, plan: Plan, world: int, device: torch.device):
         self.rank, self.run, self.plan, self.world, self.device = rank, run, plan, world, device
         saved = checkpoint.load(run.out)
-        fresh = saved or not run.weights
-        detector = Detector(SHAPES[plan.shape]) if fresh else from_any(run.weights, SHAPES[plan.shape])
+        from_file = run.weights and not saved
+        detector = from_any(run.weights, SHAPES[plan.shape]) if from_file else Detector(SHAPES[plan.shape])
         detector.freeze(plan.freeze)
         if saved:
             if plan.norm:
