@@ -13,6 +13,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     _scenes(commands.add_parser("scenes", help="render scenes as a dataset of training pictures"))
     _data(commands.add_parser("data", help="check datasets and pack them"))
+    _graft(commands.add_parser("graft", help="put the neck and heads of a trained detector on a pretrained backbone"))
     _train(commands.add_parser("train", help="train or resume"))
     _evaluate(commands.add_parser("evaluate", help="measure exported models on a split"))
     _export(commands.add_parser("export", help="write ONNX files from weights"))
@@ -62,6 +63,32 @@ def _act_data(a) -> None:
     for warning in dataset.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print(f"{counts['pictures']} pictures in {counts['parts']} parts under {a.pack}")
+
+
+def _graft(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("backbone", type=Path, help="weights of an EfficientNet-Lite (efficientnet-liteN-*.pth)")
+    parser.add_argument("--shape", default="lite0")
+    parser.add_argument("--donor", type=Path, required=True, help="weights of a trained detector: wide, or a nano, which is doubled")
+    parser.add_argument("--pack", type=Path, default=Path("work/pack"))
+    parser.add_argument("--pictures", type=int, default=480, help="train pictures over which the laterals are fitted")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.set_defaults(act=_act_graft)
+
+
+def _act_graft(a) -> None:
+    import torch
+
+    from .graft import graft
+    from .lite import load_imagenet
+    from .network import SHAPES, Detector
+    from .pack import Store
+    from .weights import from_any
+
+    detector = Detector(SHAPES[a.shape])
+    load_imagenet(detector.backbone, a.backbone)
+    shares = graft(detector, from_any(a.donor, SHAPES["wide"]), Store(a.pack), a.pictures)
+    torch.save(detector.state_dict(), a.out)
+    print(f"{a.out}: of what the old backbone gave {', '.join(f'{s:.2f}' for s in shares)} is explained at strides 8, 16, 32")
 
 
 def _train(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,8 @@ import onnx
 import onnxruntime
 import torch
 
-from .network import STRIDES, Decoded, Detector, Folded
+from .csp import CspBackbone, Folded
+from .network import STRIDES, Decoded, Detector
 from .problems import BadInput, Problem
 
 OPSET = 17
@@ -44,7 +45,8 @@ def export(detector: Detector, path: Path, height: int, width: int) -> float:
 def _folded(detector: Detector) -> Detector:
     """The same detector with a stem that reads pixels in place: a copy, since training goes on with the original."""
     copied = copy.deepcopy(detector)
-    copied.stem = Folded(copied.stem)
+    if isinstance(copied.backbone, CspBackbone):
+        copied.backbone.stem = Folded(copied.backbone.stem)
     return copied
 
 

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from .network import Conv, Detector
+from .blocks import Conv
+from .network import Detector
 
 EPSILON, MOMENTUM = 1e-3, 0.03
 

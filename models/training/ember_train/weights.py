@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from .network import SHAPES, Detector, Shape
+from .blocks import Shape
+from .network import SHAPES, Detector
 from .problems import BadInput, Problem
 
 

@@ -5,9 +5,11 @@ import torch
 from ember_train import norm
 from ember_train.assign import Targets, assign
 from ember_train.batches import collate
+from ember_train.blocks import Shape
 from ember_train.canvas import Sample
 from ember_train.loss import loss_of
-from ember_train.network import NANO, SHAPES, Detector, Focus, Folded, Shape, grid
+from ember_train.csp import Focus, Folded
+from ember_train.network import NANO, SHAPES, Detector, grid
 from ember_train.weights import convolutions, difference_to_onnx, doubled, load_onnx
 
 
@@ -65,8 +67,8 @@ def test_frozen_stages_get_no_gradient():
     detector = Detector(NANO)
     detector.freeze(2)
     detector(torch.rand(1, 3, 64, 64)).sum().backward()
-    assert all(p.grad is None for p in detector.stage2.parameters())
-    assert all(p.grad is not None for p in detector.stage3.parameters())
+    assert all(p.grad is None for p in detector.backbone.stage2.parameters())
+    assert all(p.grad is not None for p in detector.backbone.stage3.parameters())
 
 
 def test_norms_change_nothing_where_they_are_put_in_and_folded_away_again():
@@ -81,7 +83,7 @@ def test_norms_change_nothing_where_they_are_put_in_and_folded_away_again():
         norm.put_in(detector)
         norm.measure(detector, batches)
         assert torch.allclose(detector.eval()(batches[0]), before, atol=1e-4)
-        frozen = {*detector.stem.modules(), *detector.stage2.modules()}
+        frozen = {*detector.backbone.stem.modules(), *detector.backbone.stage2.modules()}
         assert norm.normed(detector) and frozen.isdisjoint(norm.normed(detector))
     # Trained, so that what is folded differs from what was put in.
     detector.train()
