@@ -104,8 +104,9 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--until", type=int, default=0, help="stop at this step of the plan; the run can go on later")
     defaults = Plan()
     for name, value in defaults.as_dict().items():
-        if name not in ("mix", "mine", "norm"):
+        if name not in ("mix", "mine", "norm", "teacher"):
             parser.add_argument("--" + name.replace("_", "-"), type=type(value), default=value)
+    parser.add_argument("--teacher", nargs=2, metavar=("WEIGHTS", "SHAPE"), help="a trained detector that teaches beside the labels")
     parser.add_argument("--no-mine", dest="mine", action="store_false")
     parser.add_argument("--no-norm", dest="norm", action="store_false")
     for name in ("negatives", "ignite", "lookalike", "mosaic", "zoomed_out"):
@@ -116,16 +117,21 @@ def _train(parser: argparse.ArgumentParser) -> None:
 
 def _act_train(a) -> None:
     from .canvas import Mix
+    from .network import SHAPES
     from .plan import Plan
+    from .problems import Problem
     from .train import Run, train
 
     sources = Mix().sources
     if a.sources:
         sources = tuple((s.split("=")[0], float(s.split("=")[1])) for s in a.sources.split(","))
     mix = Mix(a.negatives, sources, a.ignite, a.lookalike, a.mosaic, a.zoomed_out)
-    names = [n for n in Plan().as_dict() if n != "mix"]
-    plan = Plan(**{n: getattr(a, n) for n in names}, mix=mix)
-    train(Run(a.pack, a.out, a.weights, a.device, a.port, a.keep_every, a.workers, a.until), plan)
+    teacher, shape = a.teacher or (None, "")
+    for unknown in {a.shape, shape} - {"", *SHAPES}:
+        raise BadInput([Problem(a.out, 0, f"there is no shape {unknown}; known are {', '.join(SHAPES)}")])
+    names = [n for n in Plan().as_dict() if n not in ("mix", "teacher")]
+    plan = Plan(**{n: getattr(a, n) for n in names}, teacher=shape, mix=mix)
+    train(Run(a.pack, a.out, a.weights, a.device, a.port, a.keep_every, a.workers, a.until, teacher and Path(teacher)), plan)
 
 
 def _evaluate(parser: argparse.ArgumentParser) -> None:

@@ -47,9 +47,7 @@ def loss_of(logits: Tensor, batch: Batch) -> Parts:
     """`logits` (B, A, 5 + classes) in fp32. Nothing here waits for the device."""
     height, width = batch.pixels.shape[2:]
     cells, strides = grid(height, width, logits.device)
-    middle = (logits[..., :2] + cells) * strides
-    size = torch.exp(logits[..., 2:4].clamp(max=8)) * strides
-    corners = torch.cat((middle - size / 2, middle + size / 2), -1)
+    corners = corners_of(logits, height, width)
     centres = (cells + 0.5) * strides
     targets = batch.targets
     scores = torch.sigmoid(logits[..., 4:].detach())
@@ -68,13 +66,21 @@ def loss_of(logits: Tensor, batch: Batch) -> Parts:
 
     # Every anchor has a box here; those that answer for none are left out of the sums.
     wanted = targets.corners.gather(1, found.box[..., None].expand(-1, -1, 4))
-    apart = torch.where(found.positive, 1 - _pairwise(corners, wanted) ** 2, 0)
+    apart = torch.where(found.positive, 1 - overlap_of_pairs(corners, wanted) ** 2, 0)
     boxes = BOX_WEIGHT * apart.sum() * share
     soft = F.one_hot(targets.classes.gather(1, found.box), scores.shape[-1] - 1) * found.overlap[..., None]
     classes = F.binary_cross_entropy_with_logits(logits[..., 5:], soft, reduction="none")
     smoke = torch.arange(classes.shape[-1], device=classes.device) == SMOKE
     classes = torch.where(found.positive[..., None] & ~(blind[..., None] & smoke), classes, 0).sum() * share
     return Parts(boxes + objectness + classes, boxes.detach(), objectness.detach(), classes.detach(), positives)
+
+
+def corners_of(logits: Tensor, height: int, width: int) -> Tensor:
+    """The boxes (B, A, 4) that logits stand for, in pixels."""
+    cells, strides = grid(height, width, logits.device)
+    middle = (logits[..., :2] + cells) * strides
+    size = torch.exp(logits[..., 2:4].clamp(max=8)) * strides
+    return torch.cat((middle - size / 2, middle + size / 2), -1)
 
 
 def within(regions: Tensor, points: Tensor) -> Tensor:
@@ -90,7 +96,7 @@ def _others(scores: Tensor) -> Tensor:
     return mask
 
 
-def _pairwise(a: Tensor, b: Tensor) -> Tensor:
+def overlap_of_pairs(a: Tensor, b: Tensor) -> Tensor:
     """IoU of each box of `a` with its own of `b`, both (..., 4)."""
     w, h = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0).unbind(-1)
     shared = w * h

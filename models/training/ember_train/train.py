@@ -17,6 +17,7 @@ from . import checkpoint, norm
 from .batches import Batches
 from .canvas import Composer
 from .composite import make_bank
+from .distil import lesson
 from .loss import Batch, loss_of
 from .mine import hardness
 from .network import SHAPES, Detector, mixed_precision
@@ -41,6 +42,7 @@ class Run:
     keep_every: int = 0
     workers: int = 0
     until: int = 0
+    teacher: Path | None = None
 
 
 def train(run: Run, plan: Plan) -> None:
@@ -88,6 +90,7 @@ class _Loop:
                 norm.put_in(detector)
             detector.load_state_dict(saved["model"])
         self.detector = detector.to(device, memory_format=torch.channels_last).train()
+        self.teacher = self._teacher()
         self.store = Store(run.pack)
         self.composer = Composer(self.store, make_bank(self.store, plan.bank) if plan.bank else None, self._hardness())
         if plan.norm and not saved:
@@ -134,6 +137,11 @@ class _Loop:
         pictures = Batches(self.composer, self.plan.sample_at, self.plan.batch, 0, self.plan.seed, 0, MEASURED_BATCHES)
         norm.measure(self.detector, (self._pixels(batch.to(self.device)) for batch in map(pictures.__getitem__, range(len(pictures)))))
 
+    def _teacher(self) -> Detector | None:
+        if not self.plan.teacher:
+            return None
+        return from_any(self.run.teacher, SHAPES[self.plan.teacher]).to(self.device, memory_format=torch.channels_last).eval()
+
     @staticmethod
     def _pixels(batch: Batch) -> Tensor:
         return batch.pixels.float().contiguous(memory_format=torch.channels_last)
@@ -157,9 +165,15 @@ class _Loop:
         return {int(k): v for k, v in json.loads(path.read_text()).items()}
 
     def _learn(self, batch: Batch) -> tuple:
+        pixels = self._pixels(batch)
         with mixed_precision(self.device):
-            levels = self.detector(self._pixels(batch))
-        parts = loss_of(levels.float(), batch)
+            logits = self.detector(pixels)
+        parts = loss_of(logits.float(), batch)
+        if self.teacher:
+            with mixed_precision(self.device), torch.no_grad():
+                wanted = self.teacher(pixels)
+            taught = lesson(logits.float(), wanted.float(), *pixels.shape[2:])
+            parts.total = (1 - self.plan.taught) * parts.total + self.plan.taught * taught
         parts.total.backward()
         gradient = self._share_and_clip()
         rate = self.plan.rate_at(self.step)

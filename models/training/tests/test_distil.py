@@ -1,0 +1,47 @@
+"""A trained detector that teaches another."""
+
+import torch
+from ember_train.distil import lesson
+from ember_train.network import NANO, Detector
+from test_end_to_end import run
+
+
+def test_nothing_is_to_be_learned_where_both_agree():
+    torch.manual_seed(6)
+    teacher = torch.randn(2, 84, 7)
+    pupil = teacher.clone().requires_grad_()
+    value = lesson(pupil, teacher, 64, 64)
+    value.backward()
+    assert value.abs() < 1e-4 and pupil.grad.abs().max() < 1e-4
+
+
+def test_a_pupil_comes_to_say_what_its_teacher_says():
+    torch.manual_seed(7)
+    teacher = torch.randn(1, 84, 7)
+    teacher[..., 2:4] += 1.5  # large enough for boxes to overlap: apart, an overlap has no slope
+    pupil = (teacher + 0.4 * torch.randn(1, 84, 7)).requires_grad_()
+    first = lesson(pupil, teacher, 64, 64).item()
+    learns = torch.optim.Adam([pupil], 0.01)
+    for _ in range(300):
+        learns.zero_grad()
+        value = lesson(pupil, teacher, 64, 64)
+        value.backward()
+        learns.step()
+    sure = torch.sigmoid(teacher[..., 4]) > 0.5
+    assert value < 0.02 * first
+    assert (pupil[..., 4:] - teacher[..., 4:])[sure].abs().max() < 0.3 and (pupil[..., :4] - teacher[..., :4])[sure].abs().max() < 0.3
+
+
+def test_training_with_a_teacher_runs_and_an_unknown_shape_is_refused(toy, tmp_path):
+    torch.manual_seed(8)
+    torch.save(Detector(NANO).state_dict(), tmp_path / "teacher.pt")
+    pack = tmp_path / "pack"
+    run("data", toy, "--pack", pack, "--longest", 128)
+    settings = ("train", "--pack", pack, "--processes", 1, "--batch", 2, "--steps", 2, "--bank", 0, "--input", 128)
+    alone, taught = tmp_path / "alone", tmp_path / "taught"
+    run(*settings, "--out", alone)
+    run(*settings, "--out", taught, "--teacher", tmp_path / "teacher.pt", "nano")
+    first, second = (torch.load(folder / "final.pt", weights_only=True) for folder in (alone, taught))
+    assert any(not torch.equal(first[k], second[k]) for k in first)
+    assert "no shape giant" in run(*settings, "--out", tmp_path / "x", "--teacher", tmp_path / "teacher.pt", "giant", fails=True)
+    assert "weights are missing" in run(*settings, "--out", tmp_path / "y", "--teacher", tmp_path / "none.pt", "nano", fails=True)
