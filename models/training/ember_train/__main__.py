@@ -79,11 +79,14 @@ def _act_graft(a) -> None:
     import torch
 
     from .graft import graft
-    from .lite import load_imagenet
+    from .lite import LITE, load_imagenet
     from .network import SHAPES, Detector
     from .pack import Store
+    from .problems import Problem
     from .weights import from_any
 
+    if a.shape not in LITE:
+        raise BadInput([Problem(a.out, 0, f"--shape {a.shape} has no such backbone; known are {', '.join(LITE)}")])
     detector = Detector(SHAPES[a.shape])
     load_imagenet(detector.backbone, a.backbone)
     shares = graft(detector, from_any(a.donor, SHAPES["wide"]), Store(a.pack), a.pictures)

@@ -106,6 +106,8 @@ def _rounded(channels: float) -> int:
 @torch.no_grad()
 def load_imagenet(backbone: LiteBackbone, path: Path) -> None:
     """Weights as `efficientnet-liteN-*.pth` has them: n-th convolution to n-th convolution, its batch norm folded in."""
+    if not path.exists():
+        raise BadInput([Problem(path, 0, "weights of the backbone are missing")])
     state = torch.load(path, map_location="cpu", weights_only=True)
     ours = [m for part in (*backbone.early, backbone.stage3, backbone.stage4, backbone.stage5) for m in part.modules() if isinstance(m, LiteConv)]
     theirs = [name.removesuffix(".weight") for name, tensor in state.items() if tensor.ndim == 4]

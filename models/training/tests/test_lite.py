@@ -58,7 +58,10 @@ def test_a_graft_keeps_neck_and_heads_and_trains_and_exports(toy, tmp_path):
     torch.save(donor.state_dict(), tmp_path / "donor.pt")
     pack, start = tmp_path / "pack", tmp_path / "start.pt"
     run("data", toy, "--pack", pack, "--longest", 128)
-    said = run("graft", tmp_path / "lite.pth", "--donor", tmp_path / "donor.pt", "--pack", pack, "--out", start)
+    graft = ("graft", tmp_path / "lite.pth", "--donor", tmp_path / "donor.pt", "--pack", pack, "--out", start)
+    assert "known are lite0" in run(*graft, "--shape", "wide", fails=True)
+    assert "none.pth: weights of the backbone are missing" in run("graft", tmp_path / "none.pth", *graft[2:], fails=True)
+    said = run(*graft)
     shares = [float(word.strip(",")) for word in said.split() if word.startswith("0.")]
     assert len(shares) == 3 and all(share > 0.5 for share in shares), "noise and discs: most of it can be told"
     grafted = torch.load(start, weights_only=True)
