@@ -89,3 +89,24 @@ class CrossStage(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         through, around = self.through(x), self.around(x)
         return self.join(torch.cat((self.blocks(through), around), 1))
+
+
+class Backbone(nn.Module):
+    """A stem and stages 2 to 5, which whoever inherits declares: pixels to maps of strides 8, 16 and 32."""
+
+    stem: nn.Module
+    stage2: nn.Module
+    stage3: nn.Module
+    stage4: nn.Module
+    stage5: nn.Module
+
+    @property
+    def early(self) -> tuple[nn.Module, nn.Module]:
+        """What leads to stride 4."""
+        return self.stem, self.stage2
+
+    def late(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """From stride 4 to the three maps."""
+        s3 = self.stage3(x)
+        s4 = self.stage4(s3)
+        return s3, s4, self.stage5(s4)

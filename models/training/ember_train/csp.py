@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import Conv, CrossStage, Shape, spatial
+from .blocks import Backbone, Conv, CrossStage, Shape, spatial
 
 # The four pixels of a 2x2, (down, right), in the order of the COCO weights.
 PHASES = ((0, 0), (1, 0), (0, 1), (1, 1))
@@ -54,7 +54,7 @@ class PyramidPool(nn.Module):
         return self.join(torch.cat([x] + [F.max_pool2d(x, k, 1, k // 2) for k in (5, 9, 13)], 1))
 
 
-class CspBackbone(nn.Module):
+class CspBackbone(Backbone):
     """Pixels to maps of strides 8, 16 and 32, with the channels of `Shape.channels`."""
 
     def __init__(self, shape: Shape):
@@ -68,15 +68,6 @@ class CspBackbone(nn.Module):
         self.stage4 = nn.Sequential(spatial(shape, c2, c3, 2), CrossStage(shape, c3, c3, many, True))
         self.stage5 = nn.Sequential(spatial(shape, c3, c4, 2), PyramidPool(shape, c4, c4),
                                     CrossStage(shape, c4, c4, few, False))
-
-    @property
-    def early(self) -> tuple[nn.Module, nn.Module]:
-        return self.stem, self.stage2
-
-    def late(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        s3 = self.stage3(x)
-        s4 = self.stage4(s3)
-        return s3, s4, self.stage5(s4)
 
     def last_layers(self) -> tuple[Conv, Conv, Conv]:
         """The layers that give the three maps."""

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import Conv, Shape
+from .blocks import Backbone, Conv, Shape
 from .problems import BadInput, Problem
 
 # Width and depth coefficients.
@@ -62,7 +62,7 @@ class Stem(nn.Module):
         return self.conv((x - MEAN) / DEVIATION)
 
 
-class LiteBackbone(nn.Module):
+class LiteBackbone(Backbone):
     """Pixels (BGR 0..255) to maps of strides 8, 16 and 32, with the channels of `Shape.channels`."""
 
     def __init__(self, shape: Shape):
@@ -82,14 +82,8 @@ class LiteBackbone(nn.Module):
         self.stage3, self.stage4, self.stage5 = stages[2], nn.Sequential(*stages[3:5]), nn.Sequential(*stages[5:])
         self.lateral3, self.lateral4, self.lateral5 = (Conv(shape, widths[i], c, 1) for i, c in zip((2, 4, 6), shape.channels))
 
-    @property
-    def early(self) -> tuple[nn.Module, nn.Module]:
-        return self.stem, self.stage2
-
     def late(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        s3 = self.stage3(x)
-        s4 = self.stage4(s3)
-        s5 = self.stage5(s4)
+        s3, s4, s5 = super().late(x)
         return self.lateral3(s3), self.lateral4(s4), self.lateral5(s5)
 
     def last_layers(self) -> tuple[Conv, Conv, Conv]:
