@@ -14,6 +14,7 @@ def main() -> int:
     _scenes(commands.add_parser("scenes", help="render scenes as a dataset of training pictures"))
     _data(commands.add_parser("data", help="check datasets and pack them"))
     _graft(commands.add_parser("graft", help="put the neck and heads of a trained detector on a pretrained backbone"))
+    _slim(commands.add_parser("slim", help="cut a trained lite0 down and put the neck and heads of a trained nano on it"))
     _train(commands.add_parser("train", help="train or resume"))
     _evaluate(commands.add_parser("evaluate", help="measure exported models on a split"))
     _export(commands.add_parser("export", help="write ONNX files from weights"))
@@ -92,6 +93,33 @@ def _act_graft(a) -> None:
     shares = graft(detector, from_any(a.donor, SHAPES["wide"]), Store(a.pack), a.pictures)
     torch.save(detector.state_dict(), a.out)
     print(f"{a.out}: of what the old backbone gave {', '.join(f'{s:.2f}' for s in shares)} is explained at strides 8, 16, 32")
+
+
+def _slim(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("weights", type=Path, help="of a trained detector of shape lite0")
+    parser.add_argument("--donor", type=Path, required=True, help="weights of a trained nano")
+    parser.add_argument("--pack", type=Path, default=Path("work/pack"))
+    parser.add_argument("--pictures", type=int, default=480, help="train pictures over which layers are fitted")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.set_defaults(act=_act_slim)
+
+
+def _act_slim(a) -> None:
+    import torch
+
+    from .graft import graft
+    from .network import SHAPES, Detector
+    from .pack import Store
+    from .slim import slim
+    from .weights import from_any
+
+    large, donor, store = from_any(a.weights, SHAPES["lite0"]), from_any(a.donor, SHAPES["nano"]), Store(a.pack)
+    detector = Detector(SHAPES["slim"])
+    lost = slim(detector.backbone, large.backbone, store, a.pictures)
+    shares = graft(detector, donor, store, a.pictures)
+    torch.save(detector.state_dict(), a.out)
+    print(f"{a.out}: of {len(lost)} blocks the worst loses {max(lost):.3f} of its variance; "
+          f"of what the old backbone gave {', '.join(f'{s:.2f}' for s in shares)} is explained at strides 8, 16, 32")
 
 
 def _train(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,7 @@ import onnxruntime
 import torch
 
 from .csp import CspBackbone, Folded
+from .lite import uneven_pads
 from .network import STRIDES, Decoded, Detector
 from .problems import BadInput, Problem
 
@@ -22,10 +23,11 @@ def export(detector: Detector, path: Path, height: int, width: int) -> float:
     """Writes one file for one input size, batch free. Returns the greatest difference of a score."""
     model = Decoded(_folded(detector.eval()), height, width).eval()
     example = torch.rand(2, 3, height, width) * 255
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         torch.onnx.export(model, (example,), str(path), input_names=["images"], output_names=["dets"], opset_version=OPSET,
                           dynamic_axes={"images": {0: "n"}, "dets": {0: "n"}}, dynamo=False)
+    _pad_in_convolutions(path)
     _say_output_shape(path, height, width, detector.shape.classes)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     worst = 0.0
@@ -48,6 +50,31 @@ def _folded(detector: Detector) -> Detector:
     if isinstance(copied.backbone, CspBackbone):
         copied.backbone.stem = Folded(copied.backbone.stem)
     return copied
+
+
+def _pad_in_convolutions(path: Path) -> None:
+    """Lets each convolution add the uneven zeros that PyTorch can only put in beforehand.
+
+    ONNX Runtime spends a seventh of the time of an EfficientNet-Lite on such copies and on reordering channels for them.
+    """
+    model = onnx.load(str(path))
+    nodes = model.graph.node
+    padded = {node.output[0]: node for node in nodes if node.op_type == "Pad"}
+    for node in nodes:
+        if node.op_type == "Conv" and node.input[0] in padded:
+            settings = {a.name: a for a in node.attribute}
+            before, after = uneven_pads(settings["kernel_shape"].ints[0], settings["strides"].ints[0])
+            settings["pads"].ints[:] = (before, before, after, after)
+            node.input[0] = padded[node.input[0]].input[0]
+    while unread := _unread(model):
+        for node in unread:
+            nodes.remove(node)
+    onnx.save(model, str(path))
+
+
+def _unread(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    read = {name for node in model.graph.node for name in node.input} | {o.name for o in model.graph.output}
+    return [node for node in model.graph.node if not read.intersection(node.output)]
 
 
 def _say_output_shape(path: Path, height: int, width: int, classes: int) -> None:

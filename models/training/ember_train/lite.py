@@ -15,7 +15,9 @@ from .blocks import Backbone, Conv, Shape
 from .problems import BadInput, Problem
 
 # Width and depth coefficients.
-LITE = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2)}
+LITE = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2), "slim": (1.0, 1.0)}
+# Filtered channels per block where they are fewer than the expansion says (`slim.py` chooses which stay).
+HIDDEN = {"slim": (32, 64, 64, 128, 96, 240, 160, 112, 368, 128, 112, 432, 176, 160, 160, 224)}
 # Repeats, kernel, stride of the first, expansion, channels.
 STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192), (1, 3, 1, 6, 320))
 STEM = 32
@@ -28,8 +30,7 @@ class LiteConv(Conv):
 
     def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1, groups: int = 1, linear: bool = False):
         super().__init__(Shape(activation="none" if linear else "relu6"), c_in, c_out, kernel, stride, groups)
-        odd = kernel - stride
-        self.pads = (odd // 2, odd - odd // 2) * 2 if stride > 1 else None
+        self.pads = uneven_pads(kernel, stride) * 2 if stride > 1 else None
         if self.pads:
             self.conv.padding = (0, 0)
 
@@ -37,13 +38,18 @@ class LiteConv(Conv):
         return super().forward(F.pad(x, self.pads) if self.pads else x)
 
 
+def uneven_pads(kernel: int, stride: int) -> tuple[int, int]:
+    """Zeros before and after, such that an even side is divided by the stride."""
+    odd = kernel - stride
+    return odd // 2, odd - odd // 2
+
+
 class Inverted(nn.Module):
     """Widens, filters each channel, narrows; added to what came in where the shapes agree."""
 
-    def __init__(self, c_in: int, c_out: int, kernel: int, stride: int, expansion: int):
+    def __init__(self, c_in: int, c_out: int, kernel: int, stride: int, wide: int):
         super().__init__()
-        wide = c_in * expansion
-        self.widen = LiteConv(c_in, wide, 1) if expansion > 1 else nn.Identity()
+        self.widen = LiteConv(c_in, wide, 1) if wide != c_in else nn.Identity()
         self.spatial = LiteConv(wide, wide, kernel, stride, groups=wide)
         self.narrow = LiteConv(wide, c_out, 1, linear=True)
         self.shortcut = stride == 1 and c_in == c_out
@@ -69,14 +75,17 @@ class LiteBackbone(Backbone):
         super().__init__()
         width, depth = LITE[shape.backbone]
         self.stem = Stem()
+        hidden = iter(HIDDEN.get(shape.backbone, ()))
         stages, c_in, widths = [], STEM, []
         for at, (repeats, kernel, stride, expansion, channels) in enumerate(STAGES):
             c_out = _rounded(channels * width)
             if 0 < at < len(STAGES) - 1:
                 repeats = math.ceil(repeats * depth)
-            stages.append(nn.Sequential(*[Inverted(c_in if i == 0 else c_out, c_out, kernel, stride if i == 0 else 1, expansion)
-                                          for i in range(repeats)]))
-            c_in = c_out
+            blocks = []
+            for i in range(repeats):
+                blocks.append(Inverted(c_in, c_out, kernel, stride if i == 0 else 1, next(hidden, c_in * expansion)))
+                c_in = c_out
+            stages.append(nn.Sequential(*blocks))
             widths.append(c_out)
         self.stage2 = nn.Sequential(*stages[:2])
         self.stage3, self.stage4, self.stage5 = stages[2], nn.Sequential(*stages[3:5]), nn.Sequential(*stages[5:])

@@ -19,7 +19,8 @@ SHAPES = {
     "nano": NANO,
     "wide": Shape(width=0.5),  # the nano doubled; grows from its weights
     "dense": Shape(depthwise=False, activation="hardswish"),  # for int8; from scratch
-    **{name: Shape(width=0.5, backbone=name) for name in LITE},  # of pretrained features; `graft` makes its start
+    # Of pretrained features; `graft` makes their start.
+    **{name: Shape(width=0.25 if name == "slim" else 0.5, backbone=name) for name in LITE},
 }
 
 

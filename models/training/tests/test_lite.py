@@ -1,5 +1,6 @@
 """The EfficientNet-Lite backbone, its weights, and a neck and heads grafted on it."""
 
+import onnx
 import pytest
 import torch
 import torch.nn.functional as F
@@ -70,4 +71,6 @@ def test_a_graft_keeps_neck_and_heads_and_trains_and_exports(toy, tmp_path):
     run("train", "--shape", "lite0", "--weights", start, "--pack", pack, "--out", tmp_path / "run", "--processes", 1, "--batch", 2,
         "--steps", 2, "--bank", 0, "--freeze", 2, "--input", 128)
     run("export", tmp_path / "run" / "final.pt", "--shape", "lite0", "--name", "toy", "--out", tmp_path / "model", "--sizes", "128x96")
-    assert (tmp_path / "model" / "toy-128x96.onnx").exists()
+    written = onnx.load(str(tmp_path / "model" / "toy-128x96.onnx"))
+    uneven = [list(a.ints) for n in written.graph.node for a in n.attribute if a.name == "pads" and a.ints[0] < a.ints[-1]]
+    assert len(uneven) == 5 and all(n.op_type != "Pad" for n in written.graph.node), "zeros are added by the convolutions"
