@@ -69,7 +69,7 @@ def _act_data(a) -> None:
 def _graft(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("backbone", type=Path, help="weights of an EfficientNet-Lite (efficientnet-liteN-*.pth)")
     parser.add_argument("--shape", default="lite0")
-    parser.add_argument("--donor", type=Path, required=True, help="weights of a trained detector: wide, or a nano, which is doubled")
+    parser.add_argument("--donor", type=Path, required=True, help="weights of a trained detector as wide, or of a nano, which is doubled")
     parser.add_argument("--pack", type=Path, default=Path("work/pack"))
     parser.add_argument("--pictures", type=int, default=480, help="train pictures over which the laterals are fitted")
     parser.add_argument("--out", type=Path, required=True)
@@ -84,20 +84,20 @@ def _act_graft(a) -> None:
     from .network import SHAPES, Detector
     from .pack import Store
     from .problems import Problem
-    from .weights import from_any
+    from .weights import donor_for
 
     if a.shape not in LITE:
         raise BadInput([Problem(a.out, 0, f"--shape {a.shape} has no such backbone; known are {', '.join(LITE)}")])
     detector = Detector(SHAPES[a.shape])
     load_imagenet(detector.backbone, a.backbone)
-    shares = graft(detector, from_any(a.donor, SHAPES["wide"]), Store(a.pack), a.pictures)
+    shares = graft(detector, donor_for(SHAPES[a.shape], a.donor), Store(a.pack), a.pictures)
     torch.save(detector.state_dict(), a.out)
     print(f"{a.out}: of what the old backbone gave {', '.join(f'{s:.2f}' for s in shares)} is explained at strides 8, 16, 32")
 
 
 def _slim(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("weights", type=Path, help="of a trained detector of shape lite0")
-    parser.add_argument("--donor", type=Path, required=True, help="weights of a trained nano")
+    parser.add_argument("--donor", type=Path, required=True, help="weights of a trained detector of shape nano or slim")
     parser.add_argument("--pack", type=Path, default=Path("work/pack"))
     parser.add_argument("--pictures", type=int, default=480, help="train pictures over which layers are fitted")
     parser.add_argument("--out", type=Path, required=True)
@@ -111,10 +111,11 @@ def _act_slim(a) -> None:
     from .network import SHAPES, Detector
     from .pack import Store
     from .slim import slim
-    from .weights import from_any
+    from .weights import donor_for, from_any
 
-    large, donor, store = from_any(a.weights, SHAPES["lite0"]), from_any(a.donor, SHAPES["nano"]), Store(a.pack)
-    detector = Detector(SHAPES["slim"])
+    shape = SHAPES["slim"]
+    large, donor, store = from_any(a.weights, SHAPES["lite0"]), donor_for(shape, a.donor), Store(a.pack)
+    detector = Detector(shape)
     lost = slim(detector.backbone, large.backbone, store, a.pictures)
     shares = graft(detector, donor, store, a.pictures)
     torch.save(detector.state_dict(), a.out)
@@ -135,9 +136,10 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--until", type=int, default=0, help="stop at this step of the plan; the run can go on later")
     defaults = Plan()
     for name, value in defaults.as_dict().items():
-        if name not in ("mix", "mine", "norm", "teacher"):
+        if name not in ("mix", "mine", "norm", "teacher", "shape"):
             parser.add_argument("--" + name.replace("_", "-"), type=type(value), default=value)
-    parser.add_argument("--teacher", nargs=2, metavar=("WEIGHTS", "SHAPE"), help="a trained detector that teaches beside the labels")
+    _shape(parser)
+    parser.add_argument("--teacher", type=Path, help="weights of a trained detector that teaches beside the labels")
     parser.add_argument("--no-mine", dest="mine", action="store_false")
     parser.add_argument("--no-norm", dest="norm", action="store_false")
     for name in ("negatives", "ignite", "lookalike", "mosaic", "zoomed_out"):
@@ -148,28 +150,24 @@ def _train(parser: argparse.ArgumentParser) -> None:
 
 def _act_train(a) -> None:
     from .canvas import Mix
-    from .network import SHAPES
     from .plan import Plan
-    from .problems import Problem
     from .train import Run, train
+    from .weights import known, shape_of
 
     sources = Mix().sources
     if a.sources:
         sources = tuple((s.split("=")[0], float(s.split("=")[1])) for s in a.sources.split(","))
     mix = Mix(a.negatives, sources, a.ignite, a.lookalike, a.mosaic, a.zoomed_out)
-    teacher, shape = a.teacher or (None, "")
-    for unknown in {a.shape, shape} - {"", *SHAPES}:
-        raise BadInput([Problem(a.out, 0, f"there is no shape {unknown}; known are {', '.join(SHAPES)}")])
-    names = [n for n in Plan().as_dict() if n not in ("mix", "teacher")]
-    plan = Plan(**{n: getattr(a, n) for n in names}, teacher=shape, mix=mix)
-    train(Run(a.pack, a.out, a.weights, a.device, a.port, a.keep_every, a.workers, a.until, teacher and Path(teacher)), plan)
+    names = [n for n in Plan().as_dict() if n not in ("mix", "teacher", "shape")]
+    plan = Plan(**{n: getattr(a, n) for n in names}, shape=known(a.shape, a.weights), teacher=shape_of(a.teacher) if a.teacher else "", mix=mix)
+    train(Run(a.pack, a.out, a.weights, a.device, a.port, a.keep_every, a.workers, a.until, a.teacher), plan)
 
 
 def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("models", nargs="+", type=Path, help="ONNX files of one model, or weights (.pt)")
     parser.add_argument("--pack", type=Path, default=Path("work/pack"))
     parser.add_argument("--split", default="val")
-    parser.add_argument("--shape", default="nano")
+    _shape(parser)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--quick", action="store_true", help="mAP50 only, no intervals")
     parser.add_argument("--ignited", action="store_true", help="the split's calm scenes with rendered fires instead")
@@ -192,19 +190,23 @@ def _act_evaluate(a) -> None:
         write_report(report, a.out)
 
 
+def _shape(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--shape", default="", help="of the network; default: what the weights fit, nano without weights")
+
+
 def _exported(weights: Path, shape: str, folder: Path) -> Path:
     from .export import export
     from .network import SHAPES
-    from .weights import from_state
+    from .weights import from_any, known
 
     path = folder / f"{weights.stem}.onnx"
-    export(from_state(weights, SHAPES[shape]), path, 416, 416)
+    export(from_any(weights, SHAPES[known(shape, weights)]), path, 416, 416)
     return path
 
 
 def _export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("weights", type=Path)
-    parser.add_argument("--shape", default="nano")
+    _shape(parser)
     parser.add_argument("--name", default="fire-smoke-nano")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--sizes", nargs="+", default=["416x256", "416x416"], help="WIDTHxHEIGHT; the first is the default")
@@ -215,10 +217,10 @@ def _act_export(a) -> None:
     from .export import export, milliseconds
     from .network import SHAPES
     from .predict import size_of
-    from .weights import from_any
+    from .weights import from_any, known
 
     a.out.mkdir(parents=True, exist_ok=True)
-    detector = from_any(a.weights, SHAPES[a.shape])
+    detector = from_any(a.weights, SHAPES[known(a.shape, a.weights)])
     for size in a.sizes:
         path = a.out / f"{a.name}-{size}.onnx"
         worst = export(detector, path, *size_of(size))

@@ -113,13 +113,37 @@ def from_any(path: Path, shape: Shape) -> Detector:
         raise BadInput([Problem(Path(path), 0, "weights are missing")])
     if Path(path).suffix == ".onnx":
         return from_coco(path, shape)
-    if shape == SHAPES["wide"] and _narrow(path):
+    if shape == SHAPES["wide"] and shape_of(path) == "nano":
         return doubled(from_state(path, SHAPES["nano"]))
     return from_state(path, shape)
 
 
-def _narrow(path: Path) -> bool:
-    """Whether the file holds weights of the nano, which the wide shape can grow from."""
+def shape_of(path: Path) -> str:
+    """Name of the shape whose weights the file holds; COCO weights are the nano's."""
+    if not Path(path).exists():
+        raise BadInput([Problem(Path(path), 0, "weights are missing")])
+    if Path(path).suffix == ".onnx":
+        return "nano"
     state = torch.load(path, map_location="cpu", weights_only=True)
-    first = next(iter(state.get("ema", state).values()))
-    return first.shape[0] == convolutions(Detector(SHAPES["nano"]))[0].out_channels
+    sizes = [v.shape for v in state.get("ema", state).values()]
+    with torch.device("meta"):
+        for name, shape in SHAPES.items():
+            if sizes == [v.shape for v in Detector(shape).state_dict().values()]:
+                return name
+    raise BadInput([Problem(Path(path), 0, f"holds {len(sizes)} tensors that fit none of the shapes {', '.join(SHAPES)}")])
+
+
+def known(shape: str, path: Path | None) -> str:
+    """The shape that was asked for, else that of the weights, else the nano."""
+    if shape and shape not in SHAPES:
+        raise BadInput([Problem(Path(path or "."), 0, f"there is no shape {shape}; known are {', '.join(SHAPES)}")])
+    return shape or (shape_of(path) if path else "nano")
+
+
+def donor_for(shape: Shape, path: Path) -> Detector:
+    """A trained detector whose neck and heads are those of the shape; a nano is doubled where that makes it fit."""
+    name = shape_of(path)
+    donor = SHAPES["wide"] if name == "nano" and shape.channels == SHAPES["wide"].channels else SHAPES[name]
+    if donor.channels != shape.channels or donor.depthwise != shape.depthwise:
+        raise BadInput([Problem(Path(path), 0, f"is of shape {name}: its neck and heads do not fit this backbone's channels {shape.channels}")])
+    return from_any(path, donor)

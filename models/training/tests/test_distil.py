@@ -40,8 +40,8 @@ def test_training_with_a_teacher_runs_and_an_unknown_shape_is_refused(toy, tmp_p
     settings = ("train", "--pack", pack, "--processes", 1, "--batch", 2, "--steps", 2, "--bank", 0, "--input", 128)
     alone, taught = tmp_path / "alone", tmp_path / "taught"
     run(*settings, "--out", alone)
-    run(*settings, "--out", taught, "--teacher", tmp_path / "teacher.pt", "nano")
+    run(*settings, "--out", taught, "--teacher", tmp_path / "teacher.pt")
     first, second = (torch.load(folder / "final.pt", weights_only=True) for folder in (alone, taught))
     assert any(not torch.equal(first[k], second[k]) for k in first)
-    assert "no shape giant" in run(*settings, "--out", tmp_path / "x", "--teacher", tmp_path / "teacher.pt", "giant", fails=True)
-    assert "weights are missing" in run(*settings, "--out", tmp_path / "y", "--teacher", tmp_path / "none.pt", "nano", fails=True)
+    assert "no shape giant" in run(*settings, "--out", tmp_path / "x", "--shape", "giant", fails=True)
+    assert "weights are missing" in run(*settings, "--out", tmp_path / "y", "--teacher", tmp_path / "none.pt", fails=True)

@@ -52,11 +52,14 @@ def test_a_slim_start_is_cut_from_a_lite0_and_trains_and_exports(toy, tmp_path):
     slim = ("slim", tmp_path / "small.pt", "--donor", tmp_path / "nano.pt", "--pack", pack, "--out", start)
     assert "none.pt: weights are missing" in run("slim", tmp_path / "none.pt", *slim[2:], fails=True)
     assert "nano.pt" in run("slim", tmp_path / "nano.pt", *slim[2:], fails=True)
+    assert "shape lite0: its neck and heads do not fit" in run(*slim[:3], tmp_path / "small.pt", *slim[4:], fails=True)
     assert "of 16 blocks" in run(*slim)
     cut = torch.load(start, weights_only=True)
     assert all(torch.equal(cut[k], v) for k, v in nano.state_dict().items() if not k.startswith("backbone."))
     assert torch.equal(cut["backbone.stem.conv.conv.weight"], small.state_dict()["backbone.stem.conv.conv.weight"])
-    run("train", "--shape", "slim", "--weights", start, "--pack", pack, "--out", tmp_path / "run", "--processes", 1, "--batch", 2,
+    run("train", "--weights", start, "--pack", pack, "--out", tmp_path / "run", "--processes", 1, "--batch", 2,
         "--steps", 2, "--bank", 0, "--freeze", 1, "--input", 128)
-    run("export", tmp_path / "run" / "final.pt", "--shape", "slim", "--name", "toy", "--out", tmp_path / "model", "--sizes", "128x96")
+    run("export", tmp_path / "run" / "final.pt", "--name", "toy", "--out", tmp_path / "model", "--sizes", "128x96")
     assert (tmp_path / "model" / "toy-128x96.onnx").exists()
+    # What was cut can be cut and taught again: its neck fits a new start.
+    assert "of 16 blocks" in run(*slim[:3], tmp_path / "run" / "final.pt", *slim[4:])
