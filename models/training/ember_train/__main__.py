@@ -139,7 +139,7 @@ def _train(parser: argparse.ArgumentParser) -> None:
         if name not in ("mix", "mine", "norm", "teacher", "shape"):
             parser.add_argument("--" + name.replace("_", "-"), type=type(value), default=value)
     _shape(parser)
-    parser.add_argument("--teacher", type=Path, help="weights of a trained detector that teaches beside the labels")
+    parser.add_argument("--teacher", type=Path, nargs="+", default=[], help="weights of trained detectors that teach beside the labels, with one voice")
     parser.add_argument("--no-mine", dest="mine", action="store_false")
     parser.add_argument("--no-norm", dest="norm", action="store_false")
     for name in ("negatives", "ignite", "lookalike", "mosaic", "zoomed_out"):
@@ -159,8 +159,8 @@ def _act_train(a) -> None:
         sources = tuple((s.split("=")[0], float(s.split("=")[1])) for s in a.sources.split(","))
     mix = Mix(a.negatives, sources, a.ignite, a.lookalike, a.mosaic, a.zoomed_out)
     names = [n for n in Plan().as_dict() if n not in ("mix", "teacher", "shape")]
-    plan = Plan(**{n: getattr(a, n) for n in names}, shape=known(a.shape, a.weights), teacher=shape_of(a.teacher) if a.teacher else "", mix=mix)
-    train(Run(a.pack, a.out, a.weights, a.device, a.port, a.keep_every, a.workers, a.until, a.teacher), plan)
+    plan = Plan(**{n: getattr(a, n) for n in names}, shape=known(a.shape, a.weights), teacher="+".join(map(shape_of, a.teacher)), mix=mix)
+    train(Run(a.pack, a.out, a.weights, a.device, a.port, a.keep_every, a.workers, a.until, tuple(a.teacher)), plan)
 
 
 def _evaluate(parser: argparse.ArgumentParser) -> None:

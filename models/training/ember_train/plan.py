@@ -33,8 +33,8 @@ class Plan:
     averaging: float = 0.9985
     freeze: int = 0
     norm: bool = True  # batch norm while it trains
-    teacher: str = ""  # shape of the detector that teaches beside the labels
-    taught: float = 0.5  # its share of the loss
+    teacher: str = ""  # shapes of the detectors that teach beside the labels, joined by +
+    taught: float = 0.5  # their share of the loss
     seed: int = 0
     threads: int = 1
     mine: bool = True

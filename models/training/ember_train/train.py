@@ -42,7 +42,7 @@ class Run:
     keep_every: int = 0
     workers: int = 0
     until: int = 0
-    teacher: Path | None = None
+    teachers: tuple[Path, ...] = ()
 
 
 def train(run: Run, plan: Plan) -> None:
@@ -90,7 +90,7 @@ class _Loop:
                 norm.put_in(detector)
             detector.load_state_dict(saved["model"])
         self.detector = detector.to(device, memory_format=torch.channels_last).train()
-        self.teacher = self._teacher()
+        self.teachers = self._teachers()
         self.store = Store(run.pack)
         self.composer = Composer(self.store, make_bank(self.store, plan.bank) if plan.bank else None, self._hardness())
         if plan.norm and not saved:
@@ -137,10 +137,10 @@ class _Loop:
         pictures = Batches(self.composer, self.plan.sample_at, self.plan.batch, 0, self.plan.seed, 0, MEASURED_BATCHES)
         norm.measure(self.detector, (self._pixels(batch.to(self.device)) for batch in map(pictures.__getitem__, range(len(pictures)))))
 
-    def _teacher(self) -> Detector | None:
-        if not self.plan.teacher:
-            return None
-        return from_any(self.run.teacher, SHAPES[self.plan.teacher]).to(self.device, memory_format=torch.channels_last).eval()
+    def _teachers(self) -> list[Detector]:
+        shapes = self.plan.teacher.split("+") if self.plan.teacher else []
+        return [from_any(path, SHAPES[shape]).to(self.device, memory_format=torch.channels_last).eval()
+                for path, shape in zip(self.run.teachers, shapes, strict=True)]
 
     @staticmethod
     def _pixels(batch: Batch) -> Tensor:
@@ -169,10 +169,10 @@ class _Loop:
         with mixed_precision(self.device):
             logits = self.detector(pixels)
         parts = loss_of(logits.float(), batch)
-        if self.teacher:
+        if self.teachers:
             with mixed_precision(self.device), torch.no_grad():
-                wanted = self.teacher(pixels)
-            taught = lesson(logits.float(), wanted.float(), *pixels.shape[2:])
+                wanted = torch.stack([teacher(pixels).float() for teacher in self.teachers]).mean(0)
+            taught = lesson(logits.float(), wanted, *pixels.shape[2:])
             parts.total = (1 - self.plan.taught) * parts.total + self.plan.taught * taught
         parts.total.backward()
         gradient = self._share_and_clip()

@@ -43,5 +43,9 @@ def test_training_with_a_teacher_runs_and_an_unknown_shape_is_refused(toy, tmp_p
     run(*settings, "--out", taught, "--teacher", tmp_path / "teacher.pt")
     first, second = (torch.load(folder / "final.pt", weights_only=True) for folder in (alone, taught))
     assert any(not torch.equal(first[k], second[k]) for k in first)
+    # Two that say the same say it as one does.
+    run(*settings, "--out", tmp_path / "twice", "--teacher", tmp_path / "teacher.pt", tmp_path / "teacher.pt")
+    third = torch.load(tmp_path / "twice" / "final.pt", weights_only=True)
+    assert all(torch.allclose(second[k], third[k], atol=1e-5) for k in second)
     assert "no shape giant" in run(*settings, "--out", tmp_path / "x", "--shape", "giant", fails=True)
     assert "weights are missing" in run(*settings, "--out", tmp_path / "y", "--teacher", tmp_path / "none.pt", fails=True)
