@@ -62,11 +62,12 @@ def report_of(truths: list[Truth], founds: list[Found], thresholds: dict | None 
         report["classes"][name] = _class_report(kind, [truths[i] for i in some], [founds[i] for i in some], rounds, quick)
     top = np.array([[f.scores[f.classes == k].max(initial=0.0) for k in range(len(CLASSES))] for f in founds])
     burns = np.array([len(t.classes) > 0 for t in truths])
+    smoulders = np.array([t.smoke_labelled and set(t.classes.tolist()) == {SMOKE} for t in truths])
     report["duties"] = {}
     if burns.any() and (~burns).any():
-        for duty, wanted in RECALL_WANTED.items():
-            pair = thresholds[duty] if thresholds else choose(top[burns], top[~burns], wanted)
-            report["duties"][duty] = _at(pair, truths, founds, top, burns)
+        for duty in RECALL_WANTED:
+            pair = thresholds[duty] if thresholds else choose(top[burns], top[smoulders], top[~burns], duty)
+            report["duties"][duty] = _at(pair, truths, founds, top, burns, smoulders)
         report["curve"] = _curve(top, burns)
     return report
 
@@ -97,12 +98,13 @@ def _class_report(kind: int, truths: list[Truth], founds: list[Found], rounds: i
     return report
 
 
-def _at(pair: dict, truths, founds, top, burns) -> dict:
+def _at(pair: dict, truths, founds, top, burns, smoulders) -> dict:
     """Everything at one pair of thresholds."""
     limits = np.array([pair[name] for name in CLASSES])
     alarms = (top >= limits).any(1)
     at = dict(threshold={name: pair[name] for name in CLASSES}, recall=float(alarms[burns].mean()), false_alarms=float(alarms[~burns].mean()),
               recall_interval=proportion_interval(alarms[burns]), false_alarms_interval=proportion_interval(alarms[~burns]), sources={}, classes={})
+    at["smoke_recall"] = float(alarms[smoulders].mean()) if smoulders.any() else float("nan")
     sources = np.array([t.source for t in truths])
     for source in sorted(set(sources)):
         at["sources"][source] = float(alarms[sources == source].mean())
@@ -134,7 +136,7 @@ def table(report: dict) -> str:
         lines.append(f"| {source} | " + " | ".join(cells) + " |")
     for duty, at in report["duties"].items():
         lines += ["", f"{duty}: flame {at['threshold']['flame']:.2f}, smoke {at['threshold']['smoke']:.2f}: "
-                  f"{at['recall']:.3f} of burning pictures alarm ({at['recall_interval'][0]:.3f} to {at['recall_interval'][1]:.3f}), "
+                  f"{at['recall']:.3f} of burning pictures alarm ({at['recall_interval'][0]:.3f} to {at['recall_interval'][1]:.3f}), {at['smoke_recall']:.3f} of those with smoke alone, "
                   f"{100 * at['false_alarms']:.1f} % of calm ones ({100 * at['false_alarms_interval'][0]:.1f} to {100 * at['false_alarms_interval'][1]:.1f})"]
         for name, c in at["classes"].items():
             lines.append(f"{name}: precision {c['precision']:.3f}, recall {c['recall']:.3f}, F1 {c['f1']:.3f}")

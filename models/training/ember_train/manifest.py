@@ -8,7 +8,7 @@ from pathlib import Path
 from . import CLASSES
 from .predict import NMS_IOU
 from .problems import BadInput, Problem
-from .thresholds import RECALL_WANTED
+from .thresholds import FALSE_ALARM_WEIGHS, RECALL_WANTED, SMOKE_WANTED
 
 
 def write_manifest(folder: Path, facts: dict, files: list[tuple[str, str, int, int, float]], report: dict) -> Path:
@@ -23,9 +23,10 @@ def write_manifest(folder: Path, facts: dict, files: list[tuple[str, str, int, i
     lines += ["", "[input]", 'name = "images"', 'layout = "NCHW"', 'colour = "BGR"', "scale = 1.0", "mean = [0.0, 0.0, 0.0]",
               "std = [1.0, 1.0, 1.0]", "padding = 114", 'anchor = "top-left"', "dynamic_batch = true"]
     lines += ["", "[head]", 'kind = "yolox-decoded"', 'output = "dets"', f"nms_iou = {NMS_IOU}"]
-    lines += ["", "# Rule: of the threshold pairs under which this share of the burning val pictures alarms, the pair with",
-              "# the fewest alarms on val pictures without fire. A miss costs more on alarm duty, hence its share.",
-              "# " + ", ".join(f"{duty} {share:.2f}" for duty, share in RECALL_WANTED.items())]
+    lines += ["", "# Rule: of the threshold pairs under which these shares of the burning val pictures, and of those with smoke",
+              "# alone, alarm, the one with the most such pictures less so many times the share of calm ones that alarm",
+              "# (models/training, thresholds.py).",
+              "# " + ", ".join(f"{duty} {share:.2f}, {SMOKE_WANTED[duty]:.2f}, {FALSE_ALARM_WEIGHS[duty]:.0f}" for duty, share in RECALL_WANTED.items())]
     for kind, name in enumerate(CLASSES):
         lines += ["", "[[class]]", f"id = {kind}", f'name = "{name}"', "[class.threshold]"]
         lines += [f"{duty} = {report['duties'][duty]['threshold'][name]:.2f}" for duty in RECALL_WANTED]

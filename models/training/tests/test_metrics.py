@@ -96,8 +96,27 @@ def test_suppression_keeps_the_better_of_two():
 
 
 def test_thresholds_keep_the_recall_and_then_the_calm():
-    burning = np.array([[0.9, 0], [0.6, 0], [0, 0.5], [0.1, 0.1]])
+    burning = np.array([[0.9, 0]] * 18 + [[0, 0.5]] * 2 + [[0.3, 0]])
     calm = np.array([[0.55, 0], [0, 0.2], [0, 0], [0, 0]])
-    pair = choose(burning, calm, 0.75)
-    assert pair["recall"] == 0.75 and pair["false_alarms"] == 0
-    assert 0.55 < pair["flame"] <= 0.6 and 0.2 < pair["smoke"] <= 0.5
+    # The last fire would cost a quarter of the calm pictures.
+    pair = choose(burning, burning[:0], calm, "watch")
+    assert pair["recall"] == 20 / 21 and pair["false_alarms"] == 0
+    assert 0.55 < pair["flame"] <= 0.9 and 0.2 < pair["smoke"] <= 0.5
+
+
+def test_a_false_alarm_is_worth_many_fires():
+    burning, few = np.array([[0.9, 0]] * 90 + [[0.3, 0]] * 10), np.array([[0.9, 0]] * 95 + [[0.3, 0]] * 5)
+    calm = np.array([[0.4, 0]] + [[0, 0]] * 99)
+    # One calm picture in a hundred for ten fires in a hundred: yes; for five: no on watch, yes on alarm.
+    assert choose(burning, burning[:0], calm, "watch")["recall"] == 1
+    assert choose(few, burning[:0], calm, "watch")["recall"] == 0.95
+    assert choose(few, burning[:0], calm, "alarm")["recall"] == 1
+
+
+def test_thresholds_see_smoke_where_it_is_alone():
+    smoke_alone = np.array([[0, 0.3], [0, 0.6]])
+    burning = np.concatenate((np.array([[0.9, 0]] * 38), smoke_alone))
+    calm = np.array([[0, 0.35], [0, 0], [0, 0]])
+    assert choose(burning, smoke_alone[1:], calm, "watch")["false_alarms"] == 0
+    strict = choose(burning, smoke_alone, calm, "watch")
+    assert strict["smoke"] <= 0.3 and strict["smoke_recall"] == 1 and strict["false_alarms"] == 1 / 3
