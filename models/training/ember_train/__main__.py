@@ -80,14 +80,15 @@ def _act_graft(a) -> None:
     import torch
 
     from .graft import graft
-    from .lite import LITE, load_imagenet
+    from .lite import HIDDEN, LITE, load_imagenet
     from .network import SHAPES, Detector
     from .pack import Store
     from .problems import Problem
     from .weights import donor_for
 
-    if a.shape not in LITE:
-        raise BadInput([Problem(a.out, 0, f"--shape {a.shape} has no such backbone; known are {', '.join(LITE)}")])
+    whole = [name for name in LITE if name not in HIDDEN]
+    if a.shape not in whole:
+        raise BadInput([Problem(a.out, 0, f"--shape {a.shape} has no such backbone; known are {', '.join(whole)}")])
     detector = Detector(SHAPES[a.shape])
     load_imagenet(detector.backbone, a.backbone)
     shares = graft(detector, donor_for(SHAPES[a.shape], a.donor), Store(a.pack), a.pictures)

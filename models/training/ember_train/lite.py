@@ -16,7 +16,8 @@ from .problems import BadInput, Problem
 
 # Width and depth coefficients.
 LITE = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2), "slim": (1.0, 1.0)}
-# Filtered channels per block where they are fewer than the expansion says (`slim.py` chooses which stay).
+# Filtered channels per block where they are fewer than the expansion says (`slim.py` chooses which stay). A block that
+# filters as many as come in has no widening layer: the last of stride 16 here.
 HIDDEN = {"slim": (32, 64, 64, 128, 96, 240, 160, 112, 368, 128, 112, 432, 176, 160, 160, 224)}
 # Repeats, kernel, stride of the first, expansion, channels.
 STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192), (1, 3, 1, 6, 320))

@@ -45,6 +45,11 @@ class _Pair:
         for hook in self.hooks:
             hook.remove()
         narrow = self.ours.narrow.conv
+        if isinstance(self.ours.widen, torch.nn.Identity) and not isinstance(self.theirs.widen, torch.nn.Identity):
+            # It has none of the channels that were filtered: it begins by adding nothing.
+            narrow.weight.zero_()
+            narrow.bias.zero_()
+            return float(self.layer.spread() / self.output.spread())
         kept, weights, bias, lost = cheapest(self.layer.ridged(), self.layer.xy, narrow.in_channels)
         narrow.weight.copy_(weights.T[..., None, None])
         narrow.bias.copy_(bias)

@@ -57,6 +57,10 @@ def test_a_slim_start_is_cut_from_a_lite0_and_trains_and_exports(toy, tmp_path):
     cut = torch.load(start, weights_only=True)
     assert all(torch.equal(cut[k], v) for k, v in nano.state_dict().items() if not k.startswith("backbone."))
     assert torch.equal(cut["backbone.stem.conv.conv.weight"], small.state_dict()["backbone.stem.conv.conv.weight"])
+    assert not cut["backbone.stage4.1.2.narrow.conv.weight"].any(), "no widening layer: it adds nothing at first"
+    filtered = small.state_dict()["backbone.stage5.0.1.spatial.conv.weight"].flatten(1)
+    for channel in cut["backbone.stage5.0.1.spatial.conv.weight"].flatten(1):
+        assert (filtered == channel).all(1).sum() == 1, "each channel that stays is one of the donor's"
     run("train", "--weights", start, "--pack", pack, "--out", tmp_path / "run", "--processes", 1, "--batch", 2,
         "--steps", 2, "--bank", 0, "--freeze", 1, "--input", 128)
     run("export", tmp_path / "run" / "final.pt", "--name", "toy", "--out", tmp_path / "model", "--sizes", "128x96")
