@@ -69,11 +69,15 @@ def _act_data(a) -> None:
 def _graft(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("backbone", type=Path, help="weights of an EfficientNet-Lite (efficientnet-liteN-*.pth)")
     parser.add_argument("--shape", default="lite0")
-    parser.add_argument("--donor", type=Path, required=True, help="weights of a trained detector as wide, or of a nano, which is doubled")
-    parser.add_argument("--pack", type=Path, default=Path("work/pack"))
-    parser.add_argument("--pictures", type=int, default=480, help="train pictures over which the laterals are fitted")
-    parser.add_argument("--out", type=Path, required=True)
+    _fit(parser, "weights of a trained detector as wide, or of a nano, which is doubled")
     parser.set_defaults(act=_act_graft)
+
+
+def _fit(parser: argparse.ArgumentParser, donor: str) -> None:
+    parser.add_argument("--donor", type=Path, required=True, help=donor)
+    parser.add_argument("--pack", type=Path, default=Path("work/pack"))
+    parser.add_argument("--pictures", type=int, default=480, help="train pictures over which layers are fitted")
+    parser.add_argument("--out", type=Path, required=True)
 
 
 def _act_graft(a) -> None:
@@ -98,10 +102,7 @@ def _act_graft(a) -> None:
 
 def _slim(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("weights", type=Path, help="of a trained detector of shape lite0")
-    parser.add_argument("--donor", type=Path, required=True, help="weights of a trained detector of shape nano or slim")
-    parser.add_argument("--pack", type=Path, default=Path("work/pack"))
-    parser.add_argument("--pictures", type=int, default=480, help="train pictures over which layers are fitted")
-    parser.add_argument("--out", type=Path, required=True)
+    _fit(parser, "weights of a trained detector of shape nano or slim")
     parser.set_defaults(act=_act_slim)
 
 
