@@ -50,6 +50,7 @@ pub(crate) fn verify_settings(models: &Models, file: Option<&VerifySection>) -> 
         smoke: file.smoke.map_or_else(|| thresholds(Class::Smoke), flat),
         least_seconds: file.least_seconds.unwrap_or(defaults.least_seconds),
         least_share: file.least_share.unwrap_or(defaults.least_share),
+        steady_score: file.steady_score.unwrap_or(defaults.steady_score),
         ..defaults
     }
 }

@@ -148,6 +148,9 @@ pub struct VerifySection {
     /// The mean score smoke must reach, at every duty level.
     #[schemars(range(min = 0, max = 1))]
     pub smoke: Option<f32>,
+    /// The share of those scores that is enough where it is seen for 3 s without a break; 1 asks for all of it always.
+    #[schemars(range(min = 0, max = 1))]
+    pub steady_score: Option<f32>,
 }
 
 /// A camera, a drone or a recording.

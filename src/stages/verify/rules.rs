@@ -48,6 +48,12 @@ pub struct VerifySettings {
     pub least_sightings: u32,
     /// It must be seen in this share of the frames within the window.
     pub least_share: f64,
+    /// What is seen for so long, in seconds, …
+    pub steady_seconds: f64,
+    /// … in this share of the frames, …
+    pub steady_share: f64,
+    /// … need only reach this share of the mean score.
+    pub steady_score: f32,
     /// Undecided becomes refused after so long, in seconds.
     pub patience_s: f64,
     /// For cameras that stand still: the least spread of place and size, as a share of the box.
@@ -79,6 +85,9 @@ impl Default for VerifySettings {
             least_seconds: 2.0,
             least_sightings: 4,
             least_share: 0.6,
+            steady_seconds: 3.0,
+            steady_share: 0.9,
+            steady_score: 0.7,
             patience_s: 10.0,
             least_spread: 0.02,
             least_activity: 0.8,
@@ -269,10 +278,13 @@ pub(crate) fn judge(
                 needed: settings.least_share,
             });
         }
-        let needed = match track.class {
+        let wanted = match track.class {
             Class::Flame => settings.flame.at(duty),
             Class::Smoke => settings.smoke.at(duty),
         };
+        // What looks like fire by chance does so for a frame or two; pale smoke does so faintly, in every one.
+        let is_steady = seconds >= settings.steady_seconds && share >= settings.steady_share;
+        let needed = wanted * if is_steady { settings.steady_score } else { 1.0 };
         if score < needed {
             break 'rules Some(Reason::TooWeak {
                 score: f64::from(score),

@@ -194,11 +194,34 @@ fn what_is_never_sure_is_too_weak() {
     let verdicts = judge(
         Mount::Fixed,
         12.0,
-        |second| Some((breathing(second, 0.1), 0.3, 5.0)),
+        |second| Some((breathing(second, 0.1), 0.25, 5.0)),
         (0.0, 0.0),
     );
     assert!(matches!(verdicts.last().unwrap().reason, Reason::TooWeak { .. }));
     assert_eq!(verdicts.last().unwrap().decision, Decision::Refused);
+}
+
+#[test]
+fn pale_smoke_is_fire_once_it_was_seen_for_three_seconds_without_a_break() {
+    // Three quarters of the score that is asked of smoke.
+    let pale = |second: f64| Some((breathing(second, 0.1), 0.3, 5.0));
+    let verdicts = judge(Mount::Fixed, 5.0, pale, (0.0, 0.0));
+    let first = verdicts
+        .iter()
+        .position(|verdict| verdict.decision == Decision::Fire)
+        .unwrap();
+    assert_eq!(first, 15, "3.0 s at 5 frames a second");
+
+    let broken = |second: f64| {
+        if ((second * 5.0).round() as u32) % 5 == 2 {
+            None
+        } else {
+            pale(second)
+        }
+    };
+    let verdicts = judge(Mount::Fixed, 12.0, broken, (0.0, 0.0));
+    assert!(verdicts.iter().all(|verdict| verdict.decision != Decision::Fire));
+    assert!(matches!(verdicts.last().unwrap().reason, Reason::TooWeak { .. }));
 }
 
 #[test]
