@@ -144,7 +144,7 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--teacher", type=Path, nargs="+", default=[], help="weights of trained detectors that teach beside the labels, with one voice")
     parser.add_argument("--no-mine", dest="mine", action="store_false")
     parser.add_argument("--no-norm", dest="norm", action="store_false")
-    for name in ("negatives", "ignite", "lookalike", "mosaic", "zoomed_out"):
+    for name in ("negatives", "ignite", "bare", "lookalike", "mosaic", "zoomed_out"):
         parser.add_argument("--" + name.replace("_", "-"), type=float, default=getattr(defaults.mix, name))
     parser.add_argument("--sources", help="name=share,name=share; default: all alike where the names are unknown")
     parser.set_defaults(act=_act_train)
@@ -159,7 +159,7 @@ def _act_train(a) -> None:
     sources = Mix().sources
     if a.sources:
         sources = tuple((s.split("=")[0], float(s.split("=")[1])) for s in a.sources.split(","))
-    mix = Mix(a.negatives, sources, a.ignite, a.lookalike, a.mosaic, a.zoomed_out)
+    mix = Mix(a.negatives, sources, a.ignite, a.bare, a.lookalike, a.mosaic, a.zoomed_out)
     names = [n for n in Plan().as_dict() if n not in ("mix", "teacher", "shape")]
     plan = Plan(**{n: getattr(a, n) for n in names}, shape=known(a.shape, a.weights), teacher="+".join(map(shape_of, a.teacher)), mix=mix)
     train(Run(a.pack, a.out, a.weights, a.device, a.port, a.keep_every, a.workers, a.until, tuple(a.teacher)), plan)

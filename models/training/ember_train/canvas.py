@@ -22,12 +22,13 @@ class Mix:
     negatives: float = 0.30
     sources: tuple[tuple[str, float], ...] = (("liuzifan", 0.54), ("biplab", 0.28), ("xiapinquan", 0.17), ("limjong", 0.01), ("rendered", 0.15))
     ignite: float = 0.35  # of the negatives that are outdoors
-    lookalike: float = 0.12  # of the negatives that stay negative
+    bare: float = 0.15  # of the negatives that stay negative, a part of them enlarged until only a surface is left
+    lookalike: float = 0.12  # of the rest
     mosaic: float = 0.37
     zoomed_out: float = 0.16
 
     def without_mosaic(self) -> "Mix":
-        return Mix(self.negatives, self.sources, self.ignite, self.lookalike, mosaic=0.10, zoomed_out=0.06)
+        return Mix(self.negatives, self.sources, self.ignite, self.bare, self.lookalike, mosaic=0.10, zoomed_out=0.06)
 
 
 # Sets of scenes over which a plume may stand. Rooms and streets at night are none.
@@ -67,6 +68,8 @@ class Composer:
                 j = int(self.negatives[rng.integers(len(self.negatives))])
                 if self.store.entries[j]["source"] in OUTDOORS:
                     return *ignite(rng, self.bank, self.store.pixels(j)), True
+            if rng.random() < mix.bare:
+                return bare_surface(rng, pixels), np.zeros((0, 5), np.float32), True
             if rng.random() < mix.lookalike:
                 pixels = add_lookalike(rng, pixels)
             return pixels, np.zeros((0, 5), np.float32), True
@@ -95,6 +98,15 @@ class Composer:
             if not labelled:
                 unlabelled.append(cell)
         return Sample(take_again(rng, canvas), np.concatenate(boxes), np.array(unlabelled, np.float32).reshape(-1, 4))
+
+
+def bare_surface(rng: Rng, pixels: np.ndarray) -> np.ndarray:
+    """A small part of a calm picture: asphalt, snow, water, a wall or sky fills the view, as it does below a drone."""
+    height, width = pixels.shape[:2]
+    share = np.exp(rng.uniform(np.log(0.05), np.log(0.3)))
+    h, w = max(8, round(height * share)), max(8, round(width * share))
+    top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
+    return pixels[top:top + h, left:left + w]
 
 
 def place(rng: Rng, canvas: np.ndarray, cell: tuple, pixels: np.ndarray, boxes: np.ndarray, alone: bool) -> np.ndarray:

@@ -48,6 +48,7 @@ class Plan:
     def from_dict(values: dict) -> "Plan":
         mix = dict(values.pop("mix", {}))
         values.setdefault("norm", False)  # a run from before there were norms
+        mix.setdefault("bare", 0.0)  # or bare surfaces
         if "sources" in mix:
             mix["sources"] = tuple((s, w) for s, w in mix["sources"])
         return Plan(**values, mix=Mix(**mix))

@@ -7,7 +7,7 @@ both, take the one under which most burning pictures alarm, less the calm ones t
 
 What a miss costs sets the numbers. On watch and patrol, many frames of the same fire follow, and a false alarm costs the
 operator's trust: .85 of single pictures are enough, .60 of those with smoke alone, and a hundredth more of calm pictures
-must bring seven hundredths more of burning ones. On alarm duty a verifier or a person looks again, and a missed fire costs
+must bring six hundredths more of burning ones. On alarm duty a verifier or a person looks again, and a missed fire costs
 most: .92, .80 and three.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 
 RECALL_WANTED = {"patrol": 0.85, "watch": 0.85, "alarm": 0.92}
 SMOKE_WANTED = {"patrol": 0.60, "watch": 0.60, "alarm": 0.80}  # where smoke is alone
-FALSE_ALARM_WEIGHS = {"patrol": 7.0, "watch": 7.0, "alarm": 3.0}
+FALSE_ALARM_WEIGHS = {"patrol": 6.0, "watch": 6.0, "alarm": 3.0}
 STEPS = np.arange(0.05, 0.81, 0.01).round(2)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ember_train.canvas import Composer, Mix
+from ember_train.canvas import Composer, Mix, bare_surface
 from ember_train.composite import Bank, ignite, make_bank
 from ember_train.manifest import verify
 from ember_train.pack import Store
@@ -74,6 +74,21 @@ def test_the_same_number_gives_the_same_sample(toy, tmp_path):
     first, again = (composer.compose(np.random.default_rng((1, 2)), Mix(), 96, 128) for _ in range(2))
     assert np.array_equal(first.pixels, again.pixels) and np.array_equal(first.boxes, again.boxes)
     assert json.loads((tmp_path / "pack" / "index.json").read_text())[0]["name"] == "p00"
+
+
+def test_a_bare_surface_is_a_part_of_a_calm_picture_and_burns_nowhere(toy, tmp_path):
+    rng = np.random.default_rng(6)
+    numbered = np.arange(90 * 160 * 3, dtype=np.int32).reshape(90, 160, 3)
+    for _ in range(40):
+        part = bare_surface(rng, numbered)
+        y, x = divmod(int(part[0, 0, 0]) // 3, 160)
+        assert np.array_equal(part, numbered[y:y + part.shape[0], x:x + part.shape[1]])
+        assert 8 <= part.shape[0] <= 27 and 8 <= part.shape[1] <= 48
+
+    run("data", toy, "--pack", tmp_path / "pack", "--longest", 128)
+    composer = Composer(Store(tmp_path / "pack"), None)
+    pixels, boxes, labelled = composer.draw(rng, Mix(negatives=1.0, ignite=0.0, bare=1.0))
+    assert len(boxes) == 0 and labelled and max(pixels.shape[:2]) < 0.31 * 128
 
 
 def test_a_pasted_plume_lies_in_its_box():
