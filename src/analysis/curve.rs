@@ -243,8 +243,8 @@ mod tests {
     fn stricter_thresholds_trade_fires_for_false_alarms() {
         let clips = [
             clip(2.0, 0.9, burning(1.0)),
-            clip(2.0, 0.5, burning(1.0)),
-            clip(0.0, 0.5, ClipTruth::default()),
+            clip(2.0, 0.41, burning(1.0)),
+            clip(0.0, 0.41, ClipTruth::default()),
         ];
         let [by_threshold, by_persistence] = curves(&clips, VerifySettings::default());
         let at = |factor: f64| {

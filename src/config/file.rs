@@ -145,10 +145,11 @@ pub struct VerifySection {
     /// The mean score a flame must reach, at every duty level.
     #[schemars(range(min = 0, max = 1))]
     pub flame: Option<f32>,
-    /// The mean score smoke must reach, at every duty level.
+    /// The mean score smoke must reach, at every duty level; where it is seen steadily, `steady_score` of it.
     #[schemars(range(min = 0, max = 1))]
     pub smoke: Option<f32>,
-    /// The share of those scores that is enough where it is seen for 3 s without a break; 1 asks for all of it always.
+    /// The share of that score that is enough for smoke that was seen for 3 s in 9 of 10 frames, at least ten times: 0.7 if
+    /// absent; 1 always asks for all of it.
     #[schemars(range(min = 0, max = 1))]
     pub steady_score: Option<f32>,
 }

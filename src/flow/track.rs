@@ -114,11 +114,11 @@ pub enum Reason {
         /// The least share.
         needed: f64,
     },
-    /// Never as sure as the alarm threshold asks.
+    /// Never as sure as the threshold asks.
     TooWeak {
         /// The best mean score over the window.
         score: f64,
-        /// The threshold.
+        /// The threshold; less for smoke that is seen steadily.
         needed: f64,
     },
     /// Neither grows nor flickers nor drifts: a lamp, a roof, a chimney's glow.

@@ -14,6 +14,7 @@ from ember_train.canvas import Composer, Mix, bare_surface
 from ember_train.composite import Bank, ignite, make_bank
 from ember_train.manifest import verify
 from ember_train.pack import Store
+from ember_train.plan import Plan
 from ember_train.plume import render_flame, render_smoke
 from ember_train.problems import BadInput
 
@@ -89,6 +90,10 @@ def test_a_bare_surface_is_a_part_of_a_calm_picture_and_burns_nowhere(toy, tmp_p
     composer = Composer(Store(tmp_path / "pack"), None)
     pixels, boxes, labelled = composer.draw(rng, Mix(negatives=1.0, ignite=0.0, bare=1.0))
     assert len(boxes) == 0 and labelled and max(pixels.shape[:2]) < 0.31 * 128
+    # Of what burns, nothing is cut away.
+    pixels, boxes, _ = composer.draw(rng, Mix(negatives=0.0, bare=1.0))
+    assert len(boxes) and max(pixels.shape[:2]) == 128
+    assert Plan.from_dict({"mix": {"mosaic": 0.1}}).mix.bare == 0.0
 
 
 def test_a_pasted_plume_lies_in_its_box():

@@ -19,8 +19,8 @@ use crate::stages::infer::Model;
 #[derive(Debug, Args)]
 #[command(
     after_help = "First: emberwatch analyze --looks --out DIR FILE...\nThe rules are applied again to what they were \
-                  shown then; no recording is opened. Tracks begin at a score of 0.2: thresholds below that change \
-                  little."
+                  shown then; no recording is opened. Tracks begin at a score of 0.2: thresholds below that, or \
+                  below 0.29 for smoke that is seen steadily, change little."
 )]
 pub(super) struct CurveArgs {
     /// The output folder of `emberwatch analyze --looks`.

@@ -31,7 +31,7 @@ impl ClassThreshold {
 }
 
 /// A picture that moved less than this within the window, in pixels, comes from a camera that stands still.
-const STEADY_PX: f32 = 2.0;
+const STILL_PX: f32 = 2.0;
 
 /// What a track must show before it is called fire.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,9 +48,11 @@ pub struct VerifySettings {
     pub least_sightings: u32,
     /// It must be seen in this share of the frames within the window.
     pub least_share: f64,
-    /// What is seen for so long, in seconds, …
+    /// Smoke that is seen for so long, in seconds, …
     pub steady_seconds: f64,
-    /// … in this share of the frames, …
+    /// … so often within the window …
+    pub steady_sightings: u32,
+    /// … and in this share of its frames …
     pub steady_share: f64,
     /// … need only reach this share of the mean score.
     pub steady_score: f32,
@@ -86,6 +88,7 @@ impl Default for VerifySettings {
             least_sightings: 4,
             least_share: 0.6,
             steady_seconds: 3.0,
+            steady_sightings: 10,
             steady_share: 0.9,
             steady_score: 0.7,
             patience_s: 10.0,
@@ -161,11 +164,11 @@ impl History {
     }
 
     /// Returns whether the camera kept the picture in its place all through the window, whatever it stands on.
-    fn is_steady(&self) -> bool {
+    fn stood_still(&self) -> bool {
         let first = self.looks.front().map_or((0.0, 0.0), |look| look.motion);
         self.looks
             .iter()
-            .all(|look| (look.motion.0 - first.0).hypot(look.motion.1 - first.1) < STEADY_PX)
+            .all(|look| (look.motion.0 - first.0).hypot(look.motion.1 - first.1) < STILL_PX)
     }
 
     /// Returns the least spread and the least activity of the two halves of the window: what burns lives all the time,
@@ -252,6 +255,11 @@ fn deviation(values: impl Iterator<Item = f64> + Clone) -> f64 {
     mean(values.map(|value| (value - middle).powi(2))).sqrt()
 }
 
+/// Returns whether something was seen without a break worth the name, for long enough to say so.
+fn is_steady(settings: &VerifySettings, seconds: f64, seen: u32, share: f64) -> bool {
+    seconds >= settings.steady_seconds && seen >= settings.steady_sightings && share >= settings.steady_share
+}
+
 /// Asks every rule in turn; the first that objects gives the reason.
 pub(crate) fn judge(
     settings: &VerifySettings,
@@ -278,13 +286,14 @@ pub(crate) fn judge(
                 needed: settings.least_share,
             });
         }
-        let wanted = match track.class {
+        let needed = match track.class {
             Class::Flame => settings.flame.at(duty),
+            // What looks like smoke by chance does so for a frame or two; pale smoke does so faintly, in every one.
+            Class::Smoke if is_steady(settings, seconds, seen, share) => {
+                settings.smoke.at(duty) * settings.steady_score
+            }
             Class::Smoke => settings.smoke.at(duty),
         };
-        // What looks like fire by chance does so for a frame or two; pale smoke does so faintly, in every one.
-        let is_steady = seconds >= settings.steady_seconds && share >= settings.steady_share;
-        let needed = wanted * if is_steady { settings.steady_score } else { 1.0 };
         if score < needed {
             break 'rules Some(Reason::TooWeak {
                 score: f64::from(score),
@@ -299,7 +308,7 @@ pub(crate) fn judge(
             });
         }
         // A camera that stands still shows the least life; over a moving one even a roof seems to stir a little.
-        let (life, least) = if mount == Mount::Fixed || history.is_steady() {
+        let (life, least) = if mount == Mount::Fixed || history.stood_still() {
             (history.life(), (settings.least_spread, settings.least_activity))
         } else {
             let life = (history.spread(), history.mean_activity());

@@ -52,7 +52,17 @@ fn frame(second: f64, shown: Shown, first: f64, motion: (f32, f32)) -> TrackedFr
 
 /// Shows a track five times a second and returns the verdict of each frame.
 fn judge(mount: Mount, seconds: f64, show: impl Fn(f64) -> Shown, motion: (f32, f32)) -> Vec<Verdict> {
-    let mut verifier = Verifier::new(VerifySettings::default(), mount, Vec::new());
+    judge_by(VerifySettings::default(), mount, seconds, show, motion)
+}
+
+fn judge_by(
+    settings: VerifySettings,
+    mount: Mount,
+    seconds: f64,
+    show: impl Fn(f64) -> Shown,
+    motion: (f32, f32),
+) -> Vec<Verdict> {
+    let mut verifier = Verifier::new(settings, mount, Vec::new());
     let frames = (seconds * 5.0) as u32;
     (0..frames)
         .map(|step| {
@@ -201,27 +211,54 @@ fn what_is_never_sure_is_too_weak() {
     assert_eq!(verdicts.last().unwrap().decision, Decision::Refused);
 }
 
-#[test]
-fn pale_smoke_is_fire_once_it_was_seen_for_three_seconds_without_a_break() {
-    // Three quarters of the score that is asked of smoke.
-    let pale = |second: f64| Some((breathing(second, 0.1), 0.3, 5.0));
-    let verdicts = judge(Mount::Fixed, 5.0, pale, (0.0, 0.0));
-    let first = verdicts
+/// Three quarters of the score that is asked of smoke, but in the frames of which `misses` says that it is not seen.
+fn pale(misses: impl Fn(u32) -> bool) -> impl Fn(f64) -> Shown {
+    move |second| (!misses((second * 5.0).round() as u32)).then(|| (breathing(second, 0.1), 0.3, 5.0))
+}
+
+fn first_fire(verdicts: &[Verdict]) -> Option<usize> {
+    verdicts
         .iter()
         .position(|verdict| verdict.decision == Decision::Fire)
-        .unwrap();
-    assert_eq!(first, 15, "3.0 s at 5 frames a second");
+}
 
-    let broken = |second: f64| {
-        if ((second * 5.0).round() as u32) % 5 == 2 {
-            None
-        } else {
-            pale(second)
-        }
+#[test]
+fn pale_smoke_is_fire_once_it_was_seen_for_three_seconds_in_nine_of_ten_frames() {
+    let first = |misses: fn(u32) -> bool| first_fire(&judge(Mount::Fixed, 12.0, pale(misses), (0.0, 0.0)));
+    assert_eq!(first(|_| false), Some(15), "3.0 s at 5 frames a second");
+    assert_eq!(
+        first(|step| step % 10 == 5),
+        Some(19),
+        "17 of 19 are too few, 18 of 20 are not"
+    );
+    assert_eq!(first(|step| step % 7 == 2), None, "6 of 7");
+}
+
+#[test]
+fn nothing_but_smoke_that_is_looked_at_often_is_seen_steadily() {
+    let pale = pale(|_| false);
+    let whole = VerifySettings {
+        steady_score: 1.0,
+        ..VerifySettings::default()
     };
-    let verdicts = judge(Mount::Fixed, 12.0, broken, (0.0, 0.0));
-    assert!(verdicts.iter().all(|verdict| verdict.decision != Decision::Fire));
+    let verdicts = judge_by(whole, Mount::Fixed, 12.0, &pale, (0.0, 0.0));
+    assert!(first_fire(&verdicts).is_none());
     assert!(matches!(verdicts.last().unwrap().reason, Reason::TooWeak { .. }));
+
+    let often = VerifySettings {
+        steady_sightings: 27,
+        ..VerifySettings::default()
+    };
+    assert!(first_fire(&judge_by(often, Mount::Fixed, 12.0, &pale, (0.0, 0.0))).is_none());
+
+    let mut verifier = Verifier::new(VerifySettings::default(), Mount::Fixed, Vec::new());
+    for step in 0..60 {
+        let second = f64::from(step) / 5.0;
+        let mut shown = frame(second, pale(second), 0.0, (0.0, 0.0));
+        shown.tracks[0].class = Class::Flame;
+        let verdict = verifier.judge(shown).tracks[0].1.clone();
+        assert_ne!(verdict.decision, Decision::Fire, "at {second} s");
+    }
 }
 
 #[test]
