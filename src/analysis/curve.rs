@@ -243,10 +243,14 @@ mod tests {
     fn stricter_thresholds_trade_fires_for_false_alarms() {
         let clips = [
             clip(2.0, 0.9, burning(1.0)),
-            clip(2.0, 0.41, burning(1.0)),
-            clip(0.0, 0.41, ClipTruth::default()),
+            clip(2.0, 0.5, burning(1.0)),
+            clip(0.0, 0.5, ClipTruth::default()),
         ];
-        let [by_threshold, by_persistence] = curves(&clips, VerifySettings::default());
+        let whole_threshold = VerifySettings {
+            steady_score: 1.0,
+            ..VerifySettings::default()
+        };
+        let [by_threshold, by_persistence] = curves(&clips, whole_threshold);
         let at = |factor: f64| {
             let is_it = |point: &&Point| (point.factor - factor).abs() < 1e-9;
             by_threshold.iter().find(is_it).unwrap()

@@ -61,6 +61,34 @@ fn a_house_fire_is_alerted_and_every_frame_is_accounted_for() {
 }
 
 #[test]
+fn a_pipeline_says_how_much_of_its_threshold_steady_smoke_must_reach() {
+    let Some(clip) = fixture("video/house6.mp4") else {
+        return;
+    };
+    if !has_runtime() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let first_alert = |steady_score: &str| {
+        let pipeline = folder.path().join(format!("steady-{steady_score}.toml"));
+        // No score reaches 1.
+        let rules = format!("[verify]\nflame = 1.0\nsmoke = 1.0\nsteady_score = {steady_score}\n");
+        let shipped = std::fs::read_to_string("pipelines/archive.toml").unwrap();
+        let source = &shipped[shipped.find("[[source]]").unwrap()..];
+        std::fs::write(&pipeline, rules + "\n" + source).unwrap();
+        let out = folder.path().join(steady_score);
+        let run = analyze(
+            &out,
+            &["--pipeline", pipeline.to_str().unwrap(), clip.to_str().unwrap()],
+        );
+        assert!(run.status.success(), "{run:?}");
+        summary(&out)["inputs"][0]["first_alert_s"].as_f64()
+    };
+    assert_eq!(first_alert("1.0"), None);
+    assert!(first_alert("0.0").unwrap() >= 3.0);
+}
+
+#[test]
 fn car_park_and_corridor_raise_no_alarm() {
     let (Some(cars), Some(people)) = (
         fixture("video/car-detection.mp4"),

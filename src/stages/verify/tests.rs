@@ -244,6 +244,7 @@ fn nothing_but_smoke_that_is_looked_at_often_is_seen_steadily() {
     let verdicts = judge_by(whole, Mount::Fixed, 12.0, &pale, (0.0, 0.0));
     assert!(first_fire(&verdicts).is_none());
     assert!(matches!(verdicts.last().unwrap().reason, Reason::TooWeak { .. }));
+    assert_eq!(verdicts.last().unwrap().decision, Decision::Refused);
 
     let often = VerifySettings {
         steady_sightings: 27,
