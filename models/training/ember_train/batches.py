@@ -29,14 +29,20 @@ class Batches(Dataset):
 
 def collate(samples: list[Sample]) -> Batch:
     pixels = torch.from_numpy(np.stack([s.pixels for s in samples])).permute(0, 3, 1, 2)
-    count, regions = max(len(s.boxes) for s in samples), max(len(s.unlabelled) for s in samples)
+    count = max(len(s.boxes) for s in samples)
     boxes = np.zeros((len(samples), count, 5), np.float32)
     exists = np.zeros((len(samples), count), bool)
-    # A region without area contains no point.
-    unlabelled = np.zeros((len(samples), regions, 4), np.float32)
     for b, sample in enumerate(samples):
         boxes[b, : len(sample.boxes)] = sample.boxes
         exists[b, : len(sample.boxes)] = True
-        unlabelled[b, : len(sample.unlabelled)] = sample.unlabelled
     boxes = torch.from_numpy(boxes)
-    return Batch(pixels, Targets(boxes[..., 0].long(), boxes[..., 1:], torch.from_numpy(exists)), torch.from_numpy(unlabelled))
+    targets = Targets(boxes[..., 0].long(), boxes[..., 1:], torch.from_numpy(exists))
+    return Batch(pixels, targets, _regions([s.unlabelled for s in samples]), _regions([s.calm for s in samples]))
+
+
+def _regions(own: list[np.ndarray]) -> torch.Tensor:
+    """Those of each sample as (B, R, 4), filled up with regions that have no area, which contain no point."""
+    filled = np.zeros((len(own), max(map(len, own)), 4), np.float32)
+    for b, some in enumerate(own):
+        filled[b, : len(some)] = some
+    return torch.from_numpy(filled)

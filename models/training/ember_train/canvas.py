@@ -37,11 +37,12 @@ OUTDOORS = ("none_aerial_video", "none_welia_nofire", "none_deepfire_nofire", "n
 
 @dataclass
 class Sample:
-    """Canvas (uint8 BGR), boxes (class, x0, y0, x1, y1 in pixels), regions without smoke labels."""
+    """Canvas (uint8 BGR), boxes (class, x0, y0, x1, y1 in pixels), regions without smoke labels, regions where nothing burns."""
 
     pixels: np.ndarray
     boxes: np.ndarray
     unlabelled: np.ndarray
+    calm: np.ndarray
 
 
 class Composer:
@@ -91,13 +92,16 @@ class Composer:
             cells = [(a, c, b, d) for c, d in zip(ys, ys[1:]) for a, b in zip(xs, xs[1:])]
         else:
             cells = ((0, 0, width, height),)
-        boxes, unlabelled = [], []
+        boxes, unlabelled, calm = [], [], []
         for cell in cells:
             pixels, own, labelled = self.draw(rng, mix)
             boxes.append(place(rng, canvas, cell, pixels, own, alone=len(cells) == 1))
             if not labelled:
                 unlabelled.append(cell)
-        return Sample(take_again(rng, canvas), np.concatenate(boxes), np.array(unlabelled, np.float32).reshape(-1, 4))
+            elif not len(own):
+                calm.append(cell)
+        regions = (np.array(cells, np.float32).reshape(-1, 4) for cells in (unlabelled, calm))
+        return Sample(take_again(rng, canvas), np.concatenate(boxes), *regions)
 
 
 def bare_surface(rng: Rng, pixels: np.ndarray) -> np.ndarray:

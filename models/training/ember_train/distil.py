@@ -1,16 +1,33 @@
 """Lessons from a trained detector of another shape: its boxes and scores of the same pixels, instead of labels.
 
 Labels cut one fire into boxes as somebody pleased; what a trained network says of it is at least consistent, and says
-what smoke looks like where smoke has no labels.
+what smoke looks like where smoke has no labels. Where nothing burns the labels are right, and the pictures that a
+teacher takes for fire are those that training draws most: there it is overruled.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .loss import BOX_WEIGHT, corners_of, overlap_of_pairs
+from .loss import BOX_WEIGHT, Batch, corners_of, overlap_of_pairs, within
+from .network import Detector, grid, mixed_precision
 
 SURE = 0.02  # anchors of lesser objectness say nothing of boxes and classes
+NOTHING = -12.0  # the logit of what is surely not there
+
+
+@torch.no_grad()
+def told(teachers: list[Detector], pixels: Tensor, batch: Batch) -> Tensor:
+    """What the teachers say of each anchor, with one voice, in fp32; nothing where nothing burns."""
+    cells, strides = grid(*pixels.shape[2:], pixels.device)
+    asked = batch.targets.exists.any(1) | (batch.unlabelled > 0).flatten(1).any(1)
+    said = pixels.new_full((len(pixels), len(cells), 5 + teachers[0].shape.classes), NOTHING)
+    if asked.any():
+        some = pixels[asked].contiguous(memory_format=torch.channels_last)
+        with mixed_precision(pixels.device):
+            said[asked] = torch.stack([teacher(some).float() for teacher in teachers]).mean(0)
+    said[..., 4].masked_fill_(within(batch.calm, (cells + 0.5) * strides), NOTHING)
+    return said
 
 
 def lesson(logits: Tensor, teacher: Tensor, height: int, width: int) -> Tensor:

@@ -15,11 +15,12 @@ BOX_WEIGHT = 5.0
 
 @dataclass
 class Batch:
-    """Pixels (B, 3, H, W), targets, and regions (B, R, 4; corners) in which smoke is not labelled."""
+    """Pixels (B, 3, H, W), targets, and regions (B, R, 4; corners) in which smoke is not labelled, and in which nothing burns."""
 
     pixels: Tensor
     targets: Targets
     unlabelled: Tensor
+    calm: Tensor
 
     def to(self, device: torch.device) -> "Batch":
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
@@ -29,7 +30,7 @@ class Batch:
 
     def _each(self, act) -> "Batch":
         t = self.targets
-        return Batch(act(self.pixels), Targets(act(t.classes), act(t.corners), act(t.exists)), act(self.unlabelled))
+        return Batch(act(self.pixels), Targets(act(t.classes), act(t.corners), act(t.exists)), act(self.unlabelled), act(self.calm))
 
 
 @dataclass

@@ -17,7 +17,7 @@ from . import checkpoint, norm
 from .batches import Batches
 from .canvas import Composer
 from .composite import make_bank
-from .distil import lesson
+from .distil import lesson, told
 from .loss import Batch, loss_of
 from .mine import hardness
 from .network import SHAPES, Detector, mixed_precision
@@ -170,9 +170,7 @@ class _Loop:
             logits = self.detector(pixels)
         parts = loss_of(logits.float(), batch)
         if self.teachers:
-            with mixed_precision(self.device), torch.no_grad():
-                wanted = torch.stack([teacher(pixels).float() for teacher in self.teachers]).mean(0)
-            taught = lesson(logits.float(), wanted, *pixels.shape[2:])
+            taught = lesson(logits.float(), told(self.teachers, pixels, batch), *pixels.shape[2:])
             parts.total = (1 - self.plan.taught) * parts.total + self.plan.taught * taught
         parts.total.backward()
         gradient = self._share_and_clip()

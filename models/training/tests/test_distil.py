@@ -1,7 +1,10 @@
 """A trained detector that teaches another."""
 
+import numpy as np
 import torch
-from ember_train.distil import lesson
+from ember_train.batches import collate
+from ember_train.canvas import Sample
+from ember_train.distil import lesson, told
 from ember_train.network import NANO, Detector
 from test_end_to_end import run
 
@@ -30,6 +33,25 @@ def test_a_pupil_comes_to_say_what_its_teacher_says():
     sure = torch.sigmoid(teacher[..., 4]) > 0.5
     assert value < 0.02 * first
     assert (pupil[..., 4:] - teacher[..., 4:])[sure].abs().max() < 0.3 and (pupil[..., :4] - teacher[..., :4])[sure].abs().max() < 0.3
+
+
+def test_a_teacher_is_overruled_where_nothing_burns():
+    torch.manual_seed(9)
+    teacher = Detector(NANO).eval()
+    fire, none, whole, half = [[0, 8, 8, 40, 40]], [], [[0, 0, 64, 64]], [[0, 0, 32, 64]]
+
+    def sample(boxes, unlabelled, calm):
+        arrays = (np.array(some, np.float32).reshape(-1, side) for some, side in ((boxes, 5), (unlabelled, 4), (calm, 4)))
+        return Sample(np.full((64, 64, 3), 90, np.uint8), *arrays)
+
+    batch = collate([sample(fire, none, half), sample(none, none, whole), sample(none, whole, none)])
+    pixels = batch.pixels.float()
+    burning, calm, unlabelled = torch.sigmoid(told([teacher], pixels, batch)[..., 4])
+    own = torch.sigmoid(teacher(pixels)[..., 4].detach())[0]
+    left = torch.cat([torch.arange(8 * 8) % 8 < 4, torch.arange(4 * 4) % 4 < 2, torch.arange(2 * 2) % 2 < 1])
+    assert own.min() > 1e-3 and calm.max() < 1e-4
+    assert burning[left].max() < 1e-4 and torch.allclose(burning[~left], own[~left], atol=1e-2)
+    assert torch.allclose(unlabelled, own, atol=1e-2)
 
 
 def test_training_with_a_teacher_runs_and_an_unknown_shape_is_refused(toy, tmp_path):
