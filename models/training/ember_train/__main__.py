@@ -16,6 +16,7 @@ def main() -> int:
     _graft(commands.add_parser("graft", help="put the neck and heads of a trained detector on a pretrained backbone"))
     _slim(commands.add_parser("slim", help="cut a trained lite0 down and put the neck and heads of a trained nano on it"))
     _train(commands.add_parser("train", help="train or resume"))
+    _average(commands.add_parser("average", help="write the weighted mean of two weights of one shape"))
     _evaluate(commands.add_parser("evaluate", help="measure exported models on a split"))
     _export(commands.add_parser("export", help="write ONNX files from weights"))
     _quantise(commands.add_parser("quantise", help="write an int8 file"))
@@ -142,11 +143,12 @@ def _train(parser: argparse.ArgumentParser) -> None:
             parser.add_argument("--" + name.replace("_", "-"), type=type(value), default=value)
     _shape(parser)
     parser.add_argument("--teacher", type=Path, nargs="+", default=[], help="weights of trained detectors that teach beside the labels, with one voice")
-    parser.add_argument("--no-mine", dest="mine", action="store_false")
+    parser.add_argument("--no-mine", dest="mine", action="store_false", help="draw all calm pictures alike")
+    parser.add_argument("--mine-by", type=Path, help="weights (.pt) that say which calm pictures fool a detector; default: those it starts from")
     parser.add_argument("--no-norm", dest="norm", action="store_false")
     for name in ("negatives", "ignite", "bare", "lookalike", "mosaic", "zoomed_out"):
         parser.add_argument("--" + name.replace("_", "-"), type=float, default=getattr(defaults.mix, name))
-    parser.add_argument("--sources", help="name=share,name=share; default: all alike where the names are unknown")
+    parser.add_argument("--sources", help="name=share,name=share; what has no share is drawn as often as the pictures of what has one, name=0 not at all")
     parser.set_defaults(act=_act_train)
 
 
@@ -162,7 +164,23 @@ def _act_train(a) -> None:
     mix = Mix(a.negatives, sources, a.ignite, a.bare, a.lookalike, a.mosaic, a.zoomed_out)
     names = [n for n in Plan().as_dict() if n not in ("mix", "teacher", "shape")]
     plan = Plan(**{n: getattr(a, n) for n in names}, shape=known(a.shape, a.weights), teacher="+".join(map(shape_of, a.teacher)), mix=mix)
-    train(Run(a.pack, a.out, a.weights, a.device, a.port, a.keep_every, a.workers, a.until, tuple(a.teacher)), plan)
+    train(Run(a.pack, a.out, a.weights, a.device, a.port, a.keep_every, a.workers, a.until, tuple(a.teacher), a.mine_by), plan)
+
+
+def _average(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("first", type=Path)
+    parser.add_argument("second", type=Path)
+    parser.add_argument("--share", type=float, default=0.5, help="of the first")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.set_defaults(act=_act_average)
+
+
+def _act_average(a) -> None:
+    import torch
+
+    from .weights import average
+
+    torch.save(average(a.first, a.second, a.share), a.out)
 
 
 def _evaluate(parser: argparse.ArgumentParser) -> None:

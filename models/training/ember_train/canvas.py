@@ -17,22 +17,24 @@ LEAST_VISIBLE, LEAST_PIXELS = 0.25, 3.0
 
 @dataclass
 class Mix:
-    """Chances by which samples are drawn. `sources` are shares of the burning pictures."""
+    """Chances by which samples are drawn. `sources` are shares of the burning pictures; a source without one is drawn as
+    often, picture by picture, as those that have one."""
 
     negatives: float = 0.30
     sources: tuple[tuple[str, float], ...] = (("liuzifan", 0.54), ("biplab", 0.28), ("xiapinquan", 0.17), ("limjong", 0.01), ("rendered", 0.15))
-    ignite: float = 0.35  # of the negatives that are outdoors
+    ignite: float = 0.35  # of the negatives, but for those of WITHOUT_PLUMES
     bare: float = 0.15  # of the negatives that stay negative, a part of them enlarged until only a surface is left
     lookalike: float = 0.12  # of the rest
     mosaic: float = 0.37
     zoomed_out: float = 0.16
 
     def without_mosaic(self) -> "Mix":
-        return Mix(self.negatives, self.sources, self.ignite, self.bare, self.lookalike, mosaic=0.10, zoomed_out=0.06)
+        """Of the last phase: hardly any."""
+        return Mix(self.negatives, self.sources, self.ignite, self.bare, self.lookalike, min(self.mosaic, 0.10), min(self.zoomed_out, 0.06))
 
 
-# Sets of scenes over which a plume may stand. Rooms and streets at night are none.
-OUTDOORS = ("none_aerial_video", "none_welia_nofire", "none_deepfire_nofire", "none_weather4", "none_caliterra")
+# Sources over whose calm pictures no plume is pasted: rooms and streets at night, and scenes that have fires of their own.
+WITHOUT_PLUMES = ("none_cair_normal", "rendered", "rendered_lookalike")
 
 
 @dataclass
@@ -59,24 +61,31 @@ class Composer:
         hard = np.array([0.1 + (hardness or {}).get(int(i), 0.0) for i in self.negatives])
         self.negative_odds = np.cumsum(hard / hard.sum()) if len(hard) else hard
 
+    def shares(self, mix: Mix) -> tuple[list[str], np.ndarray]:
+        """The sources of burning pictures, and how often each is drawn."""
+        named = {s: w for s, w in mix.sources if s in self.by_source}
+        pictures = sum(len(self.by_source[s]) for s, w in named.items() if w)
+        each = sum(named.values()) / pictures if pictures else 1.0
+        weights = named | {s: each * len(pool) for s, pool in self.by_source.items() if s not in named}
+        return list(weights), np.array(list(weights.values())) / sum(weights.values())
+
     def draw(self, rng: Rng, mix: Mix) -> tuple[np.ndarray, np.ndarray, bool]:
         """One picture: pixels, boxes (relative), whether its smoke is labelled."""
         if len(self.negatives) and rng.random() < mix.negatives:
             i = int(self.negatives[min(np.searchsorted(self.negative_odds, rng.random()), len(self.negatives) - 1)])
             pixels = self.store.pixels(i)
             if self.bank and rng.random() < mix.ignite:
-                # Where plumes go, ease of the scene does not matter: drawn evenly, outdoors.
+                # Where plumes go, ease of the scene does not matter: drawn evenly.
                 j = int(self.negatives[rng.integers(len(self.negatives))])
-                if self.store.entries[j]["source"] in OUTDOORS:
+                if self.store.entries[j]["source"] not in WITHOUT_PLUMES:
                     return *ignite(rng, self.bank, self.store.pixels(j)), True
             if rng.random() < mix.bare:
                 return bare_surface(rng, pixels), np.zeros((0, 5), np.float32), True
             if rng.random() < mix.lookalike:
                 pixels = add_lookalike(rng, pixels)
             return pixels, np.zeros((0, 5), np.float32), True
-        known = [(s, w) for s, w in mix.sources if s in self.by_source] or [(s, 1.0) for s in self.by_source]
-        at = rng.choice(len(known), p=np.array([w for _, w in known]) / sum(w for _, w in known))
-        pool = self.by_source[known[at][0]]
+        sources, shares = self.shares(mix)
+        pool = self.by_source[sources[rng.choice(len(sources), p=shares)]]
         i = pool[rng.integers(len(pool))]
         return self.store.pixels(i), self.store.boxes(i), self.store.entries[i]["smoke_labelled"]
 

@@ -167,13 +167,17 @@ def _from_manifest(folder: Path, manifest: Path, problems: list[Problem]) -> lis
             if row["smoke_labelled"] not in ("0", "1"):
                 problems.append(Problem(manifest, at, f"smoke_labelled {row['smoke_labelled']!r}, expected 0 or 1"))
                 continue
+            size = [row[side] or "0" for side in ("width", "height")]
+            if not all(side.isascii() and side.isdigit() for side in size):
+                problems.append(Problem(manifest, at, f"width and height {row['width']!r}, {row['height']!r}, expected pixels, or nothing where unknown"))
+                continue
             boxes = _labels_of(folder / "labels" / f"{name}.txt", problems)
             for column, kind in (("flames", 0), ("smokes", 1)):
                 found = int((boxes[:, 0] == kind).sum())
                 if row.get(column) not in (None, "", str(found)):
                     problems.append(Problem(manifest, at, f"{column} says {row[column]}, labels/{name}.txt holds {found}"))
             pictures.append(Picture(name, endings[name], row["split"], row["source"], row["smoke_labelled"] == "1",
-                                    boxes, row.get("cluster", ""), int(row["width"]), int(row["height"])))
+                                    boxes, row.get("cluster", ""), *map(int, size)))
     for name in sorted(set(endings) - set(seen)):
         problems.append(Problem(endings[name], 0, "is in images/ and not in manifest.csv"))
     return pictures

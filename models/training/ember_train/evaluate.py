@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from . import CLASSES, SMOKE
-from .canvas import OUTDOORS
+from .canvas import WITHOUT_PLUMES
 from .composite import ignite, make_bank
 from .metrics import IOUS, SIZES, Truth, interval, match, proportion_interval
 from .pack import Store
@@ -46,7 +46,7 @@ def evaluate_ignited(store: Store, model: Model, split: str, rounds: int = 300, 
     bank = make_bank(store, 140, seed=990)
     truths, founds = [], []
     for i in store.of_split(split):
-        if len(store.boxes(i)) or store.entries[i]["source"] not in OUTDOORS:
+        if len(store.boxes(i)) or store.entries[i]["source"] in WITHOUT_PLUMES:
             continue
         pixels, boxes = ignite(np.random.default_rng((990, i)), bank, store.pixels(i))
         truths.append(_truth(boxes, *pixels.shape[1::-1], True, "ignited"))

@@ -23,7 +23,7 @@ from .mine import hardness
 from .network import SHAPES, Detector, mixed_precision
 from .pack import Store
 from .plan import Plan
-from .weights import from_any
+from .weights import from_any, shape_of
 
 LOG_EVERY, SAVE_EVERY = 50, 250
 MEASURED_BATCHES = 8  # of the pictures over which norms are measured at the start
@@ -43,6 +43,7 @@ class Run:
     workers: int = 0
     until: int = 0
     teachers: tuple[Path, ...] = ()
+    mine_by: Path | None = None
 
 
 def train(run: Run, plan: Plan) -> None:
@@ -147,12 +148,14 @@ class _Loop:
         return batch.pixels.float().contiguous(memory_format=torch.channels_last)
 
     def _hardness(self) -> dict[int, float]:
-        """Scores of the negatives under the starting weights, kept beside the run for resuming."""
-        path = self.run.out / "hardness.json"
-        if not self.plan.mine or not self.run.weights or Path(self.run.weights).suffix == ".onnx":
+        """Scores of the negatives under the weights that mine, kept beside the run for resuming."""
+        path, by = self.run.out / "hardness.json", self.run.mine_by or self.run.weights
+        # Those of COCO know no fire.
+        if not self.plan.mine or not by or by.suffix == ".onnx":
             return {}
         if not path.exists():
-            own = hardness(self.detector, self.store, self.device, share=(self.rank, self.world))
+            miner = from_any(by, SHAPES[shape_of(by)]).to(self.device, memory_format=torch.channels_last)
+            own = hardness(miner, self.store, self.device, share=(self.rank, self.world))
             everyones = [None] * self.world
             if self.world > 1:
                 dist.all_gather_object(everyones, own)

@@ -140,6 +140,17 @@ def known(shape: str, path: Path | None) -> str:
     return shape or (shape_of(path) if path else "nano")
 
 
+def average(first: Path, second: Path, share: float) -> dict[str, torch.Tensor]:
+    """The state whose every weight is `share` of the first's and the rest of the second's."""
+    shapes = [shape_of(path) for path in (first, second)]
+    if shapes[0] != shapes[1]:
+        raise BadInput([Problem(Path(second), 0, f"is of shape {shapes[1]}, {first} of shape {shapes[0]}: only like shapes have a mean")])
+    if not 0 <= share <= 1:
+        raise BadInput([Problem(Path(first), 0, f"--share {share}, expected 0 to 1")])
+    a, b = (from_any(path, SHAPES[shapes[0]]).state_dict() for path in (first, second))
+    return {k: share * a[k] + (1 - share) * b[k] for k in a}
+
+
 def donor_for(shape: Shape, path: Path) -> Detector:
     """A trained detector whose neck and heads are those of the shape; a nano is doubled where that makes it fit."""
     name = shape_of(path)

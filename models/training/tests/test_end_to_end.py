@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from ember_train.canvas import Composer, Mix, bare_surface
@@ -39,7 +40,11 @@ def test_data_train_resume_export_evaluate_and_manifest(toy, tmp_path):
         assert list(csv.DictReader(file))[-1]["step"] == "8"
     assert "another --out" in run("train", *settings, "--rate", 0.5, fails=True)
     run("export", out / "final.pt", "--name", "toy", "--out", model, "--sizes", "128x96", "128x128")
+    assert Path(run("plot", out).strip()).stat().st_size > 1000
     files = [model / "toy-128x96.onnx", model / "toy-128x128.onnx"]
+    assert "toy-128x96-int8.onnx" in run("quantise", files[0], model / "toy-128x96-int8.onnx", "--pack", pack, "--pictures", 2)
+    kinds = [node.op_type for node in onnx.load(model / "toy-128x96-int8.onnx").graph.node]
+    assert "QuantizeLinear" in kinds and "DequantizeLinear" in kinds
     assert "| flame | all | 6 |" in run("evaluate", *files, "--pack", pack, "--out", tmp_path / "report")
     run("manifest", *files, "--report", tmp_path / "report" / "report.json", "--version", "0.0.1", "--origin", "a toy set", "--duty", "watch")
     manifest = tomllib.loads((model / "model.toml").read_text())
@@ -66,6 +71,44 @@ def test_the_data_command_lists_every_fault(toy, tmp_path):
     (toy / "labels" / "p02.txt").unlink()
     message = run("data", toy, "--pack", tmp_path / "pack", fails=True)
     assert "p01.txt:1: class 7" in message and "p02.txt: is missing" in message
+
+
+def test_sizes_of_the_manifest_are_numbers_or_unknown(toy, tmp_path):
+    manifest = toy / "manifest.csv"
+    rows = manifest.read_text().replace("p01,val,toy,128,96", "p01,val,toy,,").replace("p02,val,toy,128", "p02,val,toy,wide")
+    manifest.write_text(rows)
+    message = run("data", toy, "--pack", tmp_path / "pack", fails=True)
+    assert "manifest.csv:4: width and height 'wide', '96'" in message and "manifest.csv:3" not in message
+
+
+def test_a_source_without_a_share_is_drawn_like_the_others(toy, tmp_path):
+    manifest = toy / "manifest.csv"
+    lines = manifest.read_text().splitlines()
+    manifest.write_text("\n".join(line.replace(",toy,", ",liuzifan," if at % 2 else ",tower-1,") for at, line in enumerate(lines)))
+    run("data", toy, "--pack", tmp_path / "pack", "--longest", 128)
+    composer = Composer(Store(tmp_path / "pack"), None)
+    sizes = {source: len(pool) for source, pool in composer.by_source.items()}
+    for mix in (Mix(), Mix(sources=(("elsewhere", 1.0),))):
+        shares = dict(zip(*composer.shares(mix)))
+        assert set(shares) == {"liuzifan", "tower-1"} and abs(sum(shares.values()) - 1) < 1e-9
+        assert abs(shares["tower-1"] * sizes["liuzifan"] - shares["liuzifan"] * sizes["tower-1"]) < 1e-9
+    assert dict(zip(*composer.shares(Mix(sources=(("liuzifan", 0.5), ("tower-1", 0.0)))))) == {"liuzifan": 1.0, "tower-1": 0.0}
+    assert Mix(mosaic=0.0, zoomed_out=0.0).without_mosaic().mosaic == 0.0
+
+
+def test_calm_pictures_are_mined_by_other_weights_and_weights_averaged(toy, tmp_path):
+    pack = tmp_path / "pack"
+    run("data", toy, "--pack", pack, "--longest", 128)
+    settings = ("train", "--pack", pack, "--processes", 1, "--batch", 2, "--steps", 1, "--bank", 0)
+    run(*settings, "--out", tmp_path / "a", "--seed", 1)
+    assert not (tmp_path / "a" / "hardness.json").exists()
+    run(*settings, "--out", tmp_path / "b", "--seed", 2, "--mine-by", tmp_path / "a" / "final.pt")
+    assert len(json.loads((tmp_path / "b" / "hardness.json").read_text())) == 5
+    run("average", tmp_path / "a" / "final.pt", tmp_path / "b" / "final.pt", "--share", 0.7, "--out", tmp_path / "mean.pt")
+    first, second, mean = (torch.load(tmp_path / at, weights_only=True) for at in ("a/final.pt", "b/final.pt", "mean.pt"))
+    assert all(torch.allclose(0.7 * first[k] + 0.3 * second[k], mean[k], atol=1e-6) for k in mean)
+    assert any(not torch.equal(first[k], second[k]) for k in mean)
+    assert "expected 0 to 1" in run("average", tmp_path / "a" / "final.pt", tmp_path / "mean.pt", "--share", 7, "--out", tmp_path / "x.pt", fails=True)
 
 
 def test_the_same_number_gives_the_same_sample(toy, tmp_path):
