@@ -2,11 +2,12 @@
 SHELL := /bin/bash
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help deps demo test lint bench clean
+.PHONY: help deps demo test test-training lint bench clean
 
 help:
 	@echo 'make demo   render a patrol with a fire, serve it as RTSP streams, watch them, show what was found and when'
-	@echo 'make test   all tests'
+	@echo 'make test   all tests of the program'
+	@echo 'make test-training   those of models/training; installs PyTorch (3 GB) into build/venv'
 	@echo 'make lint   format, clippy and documentation, warnings denied'
 	@echo 'make bench  throughput and latency on this machine'
 	@echo 'make deps   install what is missing: packages, Rust, ONNX Runtime'
@@ -20,6 +21,13 @@ demo: deps
 
 test: deps
 	cargo test
+
+# pytest alone would leave out retraining: that test runs program and Python together.
+test-training: deps
+	python3 -m venv build/venv
+	build/venv/bin/pip install -q -r models/training/requirements.txt
+	cd models/training && ../../build/venv/bin/python -m pytest -q tests
+	EMBERWATCH_PYTHON=$(CURDIR)/build/venv/bin/python cargo test retraining
 
 lint: deps
 	cargo fmt --check
