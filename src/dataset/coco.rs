@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::names::class_of;
 use super::yolo::stem;
-use super::{DatasetError, Labelled, Problem, Readings, canonical_split, label};
+use super::{DatasetError, Labelled, Problem, Readings, SPLITS, canonical_split, label};
 
 /// A JSON file larger than this is not read.
 const LARGEST_BYTES: u64 = 1 << 30;
@@ -29,11 +29,22 @@ struct Image {
 
 #[derive(Deserialize)]
 struct Annotation {
+    id: Option<serde_json::Value>,
     image_id: serde_json::Value,
     category_id: i64,
     bbox: Vec<f64>,
     #[serde(default)]
     iscrowd: i64,
+}
+
+impl Annotation {
+    /// Returns what it is found by in the file: its id, or its place in the list where it has none.
+    fn name(&self, place: usize) -> String {
+        match &self.id {
+            Some(id) => format!("annotation {id}"),
+            None => format!("annotations[{place}]"),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -118,12 +129,12 @@ fn read_file(path: &Path, readings: &mut Readings) -> Result<(), DatasetError> {
         )));
     }
     let split = split_of(path);
-    let mut boxes: BTreeMap<String, Vec<&Annotation>> = BTreeMap::new();
-    for annotation in &file.annotations {
+    let mut boxes: BTreeMap<String, Vec<(usize, &Annotation)>> = BTreeMap::new();
+    for (place, annotation) in file.annotations.iter().enumerate() {
         boxes
             .entry(annotation.image_id.to_string())
             .or_default()
-            .push(annotation);
+            .push((place, annotation));
     }
     let mut known = 0;
     for image in &file.images {
@@ -153,7 +164,7 @@ fn read_file(path: &Path, readings: &mut Readings) -> Result<(), DatasetError> {
 fn read_image(
     json: &Path,
     image: &Image,
-    annotations: &[&Annotation],
+    annotations: &[(usize, &Annotation)],
     classes: &BTreeMap<i64, Option<crate::flow::detection::Class>>,
 ) -> Result<Labelled, String> {
     let side = |side: Option<f64>| side.filter(|side| (1.0..=65_535.0).contains(side));
@@ -167,19 +178,25 @@ fn read_image(
             .map_err(|error| format!("has no size, and the file does not say it either: {error}"))?,
     };
     let mut labels = Vec::new();
-    for annotation in annotations {
-        let class = classes
-            .get(&annotation.category_id)
-            .ok_or_else(|| format!("has a box of the unknown category {}", annotation.category_id))?;
+    for (place, annotation) in annotations {
+        let fault = |message: String| format!("{}: {message}", annotation.name(*place));
+        let class = classes.get(&annotation.category_id).ok_or_else(|| {
+            let known: Vec<_> = classes.keys().map(ToString::to_string).collect();
+            fault(format!(
+                "found the unknown category {}, expected one of [{}]",
+                annotation.category_id,
+                known.join(", ")
+            ))
+        })?;
         let [x, y, w, h] = annotation.bbox.as_slice() else {
-            return Err(format!(
-                "has a box of {} numbers, expected 4",
+            return Err(fault(format!(
+                "found a box of {} numbers, expected 4",
                 annotation.bbox.len()
-            ));
+            )));
         };
         let Some(class) = class else { continue };
         let edges = [x / width, y / height, (x + w) / width, (y + h) / height];
-        labels.push(label(*class, edges, annotation.iscrowd != 0)?);
+        labels.push(label(*class, edges, annotation.iscrowd != 0).map_err(fault)?);
     }
     Ok(Labelled {
         name: stem(&path),
@@ -219,7 +236,7 @@ fn split_of(json: &Path) -> String {
     let word = |text: &str| {
         text.split(|sign: char| !sign.is_alphabetic())
             .map(canonical_split)
-            .find(|word| ["train", "val", "test"].contains(&word.as_str()))
+            .find(|word| SPLITS.contains(&word.as_str()))
     };
     let folder = json
         .parent()

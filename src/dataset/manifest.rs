@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::names;
 use super::yolo::{is_picture, read_labels, stem};
-use super::{DatasetError, Label, Labelled, Problem, Readings, canonical_split};
+use super::{DatasetError, Label, Labelled, Problem, Readings, SPLITS, canonical_split};
 use crate::flow::detection::Class;
 
 /// The manifest's file name.
@@ -35,7 +35,8 @@ pub(crate) fn read(root: &Path, words: &[String]) -> Result<Readings, DatasetErr
             continue;
         }
         let row = columns.row(line);
-        let split = canonical_split(row.field("split").unwrap_or_default());
+        // A row of an unknown split is a problem of every split.
+        let split = row.split().unwrap_or_default();
         let mut refuse = |problem| readings.problems.push((split.clone(), problem));
         let name = row.field("name").unwrap_or_default();
         if name.is_empty() {
@@ -55,6 +56,13 @@ pub(crate) fn read(root: &Path, words: &[String]) -> Result<Readings, DatasetErr
             refuse(Problem::at_line(&path, index + 1, message));
             continue;
         };
+        let said = match row.read() {
+            Ok(said) => said,
+            Err(message) => {
+                refuse(Problem::at_line(&path, index + 1, message));
+                continue;
+            }
+        };
         let labels_path = root.join("labels").join(format!("{name}.txt"));
         let labels = match read_labels(&labels_path, &names) {
             Ok(labels) => labels,
@@ -63,7 +71,7 @@ pub(crate) fn read(root: &Path, words: &[String]) -> Result<Readings, DatasetErr
                 continue;
             }
         };
-        if let Some(message) = swapped.compare(&row, index + 1, &labels) {
+        if let Some(message) = swapped.compare(&said, index + 1, &labels) {
             refuse(Problem::at_line(
                 &path,
                 index + 1,
@@ -71,16 +79,15 @@ pub(crate) fn read(root: &Path, words: &[String]) -> Result<Readings, DatasetErr
             ));
             continue;
         }
-        let size = (row.number("width"), row.number("height"));
         readings.pictures.push(Labelled {
             name: name.to_owned(),
             path: root.join("images").join(file),
             source: row.field("source").unwrap_or_default().to_owned(),
             cluster: row.field("cluster").map(ToOwned::to_owned),
-            smoke_labelled: row.field("smoke_labelled") != Some("0"),
+            smoke_labelled: said.smoke_labelled,
             labels,
-            claimed_size: size.0.zip(size.1),
-            split,
+            claimed_size: said.size,
+            split: said.split,
         });
     }
     swapped.check(&path)?;
@@ -145,14 +152,70 @@ struct Row<'r> {
 }
 
 impl<'r> Row<'r> {
+    /// Returns a field; nothing where it is empty or there is no such column.
     fn field(&self, name: &str) -> Option<&'r str> {
         let place = self.columns.0.get(name)?;
         self.fields.get(*place).copied().filter(|field| !field.is_empty())
     }
 
-    fn number(&self, name: &str) -> Option<u32> {
-        self.field(name)?.parse().ok()
+    /// Reads what is written of the picture besides its name, or says what is wrong with it.
+    fn read(&self) -> Result<Said, String> {
+        Ok(Said {
+            split: self.split()?,
+            smoke_labelled: self.smoke_labelled()?,
+            flames: self.number("flames")?,
+            smokes: self.number("smokes")?,
+            size: self.number("width")?.zip(self.number("height")?),
+        })
     }
+
+    fn split(&self) -> Result<String, String> {
+        let word = self.field("split").unwrap_or_default();
+        Some(canonical_split(word))
+            .filter(|split| SPLITS.contains(&split.as_str()))
+            .ok_or_else(|| {
+                format!(
+                    "found the split {word:?}, expected {}: correct it, or remove the line",
+                    SPLITS.join(", ")
+                )
+            })
+    }
+
+    fn smoke_labelled(&self) -> Result<bool, String> {
+        const COLUMN: &str = "smoke_labelled";
+        match self.field(COLUMN) {
+            Some("0") => Ok(false),
+            Some("1") => Ok(true),
+            None if !self.columns.0.contains_key(COLUMN) => Ok(true),
+            other => Err(format!(
+                "found {COLUMN} {:?}, expected 0 or 1: write 0 where smoke may be seen that has no box, else 1",
+                other.unwrap_or_default()
+            )),
+        }
+    }
+
+    /// Reads a number; an empty field says that it is not known.
+    fn number(&self, name: &str) -> Result<Option<u32>, String> {
+        self.field(name)
+            .map(|field| {
+                field.parse().map_err(|_error| {
+                    format!(
+                        "found {name} {field:?}, expected a whole number: correct it, or leave it empty where it is \
+                         not known"
+                    )
+                })
+            })
+            .transpose()
+    }
+}
+
+/// What a row says of its picture.
+struct Said {
+    split: String,
+    smoke_labelled: bool,
+    flames: Option<u32>,
+    smokes: Option<u32>,
+    size: Option<(u32, u32)>,
 }
 
 /// Watches whether the label files count flames and smokes as the manifest does, or the other way round.
@@ -166,8 +229,8 @@ struct Swapped {
 
 impl Swapped {
     /// Returns what is wrong when a picture's boxes are not as many as the manifest says.
-    fn compare(&mut self, row: &Row<'_>, line: usize, labels: &[Label]) -> Option<String> {
-        let (flames, smokes) = (row.number("flames")?, row.number("smokes")?);
+    fn compare(&mut self, said: &Said, line: usize, labels: &[Label]) -> Option<String> {
+        let (flames, smokes) = (said.flames?, said.smokes?);
         let count = |class| labels.iter().filter(|label| label.class == class).count() as u32;
         let found = (count(Class::Flame), count(Class::Smoke));
         if flames != smokes {

@@ -2,7 +2,7 @@
 //!
 //! | layout | recognised by |
 //! |---|---|
-//! | YOLO with a manifest | `manifest.csv` beside `images` and `labels`; columns name, split, and optionally source, smoke_labelled, flames, smokes, cluster |
+//! | YOLO with a manifest | `manifest.csv` beside `images` and `labels`; columns name, split (train, val, test), and optionally source, width, height, smoke_labelled (0, 1), flames, smokes, cluster |
 //! | COCO | a JSON file, or a folder that holds one, with `images`, `annotations` and `categories` |
 //! | plain YOLO | pictures with a `.txt` beside them or in `labels` instead of `images`; names from `data.yaml` or `classes.txt` |
 
@@ -238,7 +238,7 @@ impl Dataset {
             split: wanted.unwrap_or_default().to_owned(),
             known: [splits.clone(), vec![EVERYTHING.to_owned()]].concat().join(", "),
         })?;
-        let twins = twins_across_splits(&readings.pictures, &split);
+        let twins = twins_across_splits(&readings.pictures, &splits, &split);
         let is_taken = |of: &str| split == EVERYTHING || of.is_empty() || of == split;
         readings.pictures.retain(|picture| is_taken(&picture.split));
         readings.pictures.sort_by(|one, other| one.path.cmp(&other.path));
@@ -289,6 +289,9 @@ fn choose_split(splits: &[String], wanted: Option<&str>) -> Option<String> {
     }
 }
 
+/// The usual words for splits.
+pub(crate) const SPLITS: [&str; 3] = ["train", "val", "test"];
+
 /// Returns the usual word for a split.
 pub(crate) fn canonical_split(name: &str) -> String {
     match name.to_lowercase().as_str() {
@@ -299,18 +302,25 @@ pub(crate) fn canonical_split(name: &str) -> String {
     }
 }
 
+/// Finds pictures of the split that stand in another as well; of everything, those that stand in any two splits.
+fn twins_across_splits(pictures: &[Labelled], splits: &[String], split: &str) -> Vec<Problem> {
+    if split != EVERYTHING {
+        return twins_of(pictures, split, |other| other != split);
+    }
+    // Each pair of splits once.
+    let of_one = |one: &String| twins_of(pictures, one, |other| other < one.as_str());
+    splits.iter().flat_map(of_one).collect()
+}
+
 /// Finds pictures of the split that stand in another as well: by cluster, by name and by content.
-fn twins_across_splits(pictures: &[Labelled], split: &str) -> Vec<Problem> {
+fn twins_of(pictures: &[Labelled], split: &str, is_other: impl Fn(&str) -> bool) -> Vec<Problem> {
     let size_of = |picture: &Labelled| std::fs::metadata(&picture.path).map_or(0, |file| file.len());
     let mut clusters: BTreeMap<&str, &Labelled> = BTreeMap::new();
     let mut names: BTreeMap<&str, &Labelled> = BTreeMap::new();
     let mut sizes: BTreeMap<u64, Vec<&Labelled>> = BTreeMap::new();
     let others = pictures
         .iter()
-        .filter(|picture| !picture.split.is_empty() && picture.split != split);
-    if split == EVERYTHING {
-        return Vec::new();
-    }
+        .filter(|picture| !picture.split.is_empty() && is_other(&picture.split));
     for other in others {
         names.entry(&other.name).or_insert(other);
         sizes.entry(size_of(other)).or_default().push(other);

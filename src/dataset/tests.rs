@@ -84,17 +84,12 @@ fn the_projects_own_layout_is_read_with_split_source_and_unlabelled_smoke() {
     assert!(error.contains("[train, val, all]"), "{error}");
 }
 
-#[test]
-fn faults_are_named_by_file_and_line_and_the_rest_is_used() {
+/// Forty rows of a manifest without a fault, and their pictures and labels.
+fn good() -> (String, Vec<(String, String)>) {
     let rows: Vec<_> = (0..40)
         .map(|number| format!("good{number},val,,,,1,,,\n"))
         .collect();
-    let rows = rows.concat();
-    let manifest = format!(
-        "{HEADER}{rows}nopicture,val,,,,1,0,0,\nnolabel,val,,,,1,0,0,\noutside,val,,,,1,1,0,\nodd,val,,,,1,1,0,\n\
-         stranger,val,,,,1,1,0,\ncount,val,,,,1,3,0,\ngood0,val,,,,1,,,\n"
-    );
-    let mut files: Vec<(String, String)> = (0..40)
+    let files = (0..40)
         .flat_map(|number| {
             [
                 (format!("images/good{number}.jpg"), String::new()),
@@ -105,6 +100,16 @@ fn faults_are_named_by_file_and_line_and_the_rest_is_used() {
             ]
         })
         .collect();
+    (rows.concat(), files)
+}
+
+#[test]
+fn faults_are_named_by_file_and_line_and_the_rest_is_used() {
+    let (rows, mut files) = good();
+    let manifest = format!(
+        "{HEADER}{rows}nopicture,val,,,,1,0,0,\nnolabel,val,,,,1,0,0,\noutside,val,,,,1,1,0,\nodd,val,,,,1,1,0,\n\
+         stranger,val,,,,1,1,0,\ncount,val,,,,1,3,0,\ngood0,val,,,,1,,,\n"
+    );
     for (name, label) in [
         ("outside", "0 0.5 0.5 0.2 0.2\n0 0.9 0.5 0.4 0.2\n"),
         ("odd", "0 0.5 half 0.2 0.2\n"),
@@ -142,6 +147,60 @@ fn faults_are_named_by_file_and_line_and_the_rest_is_used() {
     }
     assert_eq!(problems.len(), 7, "{problems:#?}");
     assert!(dataset.notes[0].contains("\"unlisted\""));
+}
+
+#[test]
+fn values_of_a_manifest_that_can_mean_nothing_are_named_by_their_line() {
+    let cases = [
+        ("vla,,,,1,,,", "the split \"vla\", expected train, val, test"),
+        (",,,,1,,,", "the split \"\""),
+        ("val,,,,yes,,,", "smoke_labelled \"yes\", expected 0 or 1"),
+        ("val,,,,,,,", "smoke_labelled \"\""),
+        ("val,,,,1,many,0,", "flames \"many\", expected a whole number"),
+        ("val,,,,1,1,-1,", "smokes \"-1\""),
+        ("val,,32px,24,1,,,", "width \"32px\""),
+        ("val,,32,24.5,1,,,", "height \"24.5\""),
+    ];
+    let (rows, mut files) = good();
+    let mut manifest = format!("{HEADER}{rows}");
+    for (number, (fields, _)) in cases.iter().enumerate() {
+        manifest.extend([format!("wrong{number},{fields}\n")]);
+        files.push((format!("images/wrong{number}.jpg"), String::new()));
+        files.push((format!("labels/wrong{number}.txt"), String::new()));
+    }
+    files.push(("manifest.csv".to_owned(), manifest));
+    let files: Vec<_> = files
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_str()))
+        .collect();
+    let folder = Folder::new(&files);
+    let dataset = folder.read(&split("val")).unwrap();
+    assert_eq!(dataset.pictures.len(), 40);
+    assert_eq!(dataset.problems.len(), cases.len(), "{:#?}", dataset.problems);
+    for (number, ((_, message), problem)) in cases.iter().zip(&dataset.problems).enumerate() {
+        let problem = problem.to_string();
+        let place = format!("manifest.csv:{}: ", 42 + number);
+        assert!(
+            problem.contains(&place) && problem.contains(message),
+            "{place}{message} is not in {problem}"
+        );
+    }
+    let error = folder.read(&split("vla")).unwrap_err().to_string();
+    assert!(error.contains("[val, all]"), "{error}");
+}
+
+#[test]
+fn a_manifest_without_the_columns_that_may_be_left_out_is_read() {
+    let folder = Folder::new(&[
+        ("manifest.csv", "name,split\na,validation\n"),
+        ("images/a.jpg", ""),
+        ("labels/a.txt", ""),
+    ]);
+    let dataset = folder.read(&split("val")).unwrap();
+    let [a] = dataset.pictures.as_slice() else {
+        panic!("{dataset:?}")
+    };
+    assert!(a.smoke_labelled && a.claimed_size.is_none());
 }
 
 #[test]
@@ -259,6 +318,26 @@ fn coco_is_read_and_its_faults_are_named() {
         .read(&ReadOptions::default())
         .unwrap_err();
     assert!(error.to_string().contains("inside the picture"), "{error}");
+    let sound = json("smoke", "[8, 6, 16, 12]");
+    let without_id = json("smoke", "[8, 6, 160, 12]").replace("{\"id\": 1, \"image_id\"", "{\"image_id\"");
+    for (text, message) in [
+        (json("smoke", "[8, 6, 160, 12]"), "annotation 1: found a box from"),
+        (without_id, "annotations[0]: found a box from"),
+        (
+            json("smoke", "[8, 6, 16]"),
+            "annotation 1: found a box of 3 numbers, expected 4",
+        ),
+        (
+            sound.replace("\"category_id\": 9", "\"category_id\": 4"),
+            "annotation 1: found the unknown category 4, expected one of [9]",
+        ),
+    ] {
+        let error = of(&text).read(&ReadOptions::default()).unwrap_err().to_string();
+        assert!(
+            error.contains("image \"a.jpg\"") && error.contains(message),
+            "{error}"
+        );
+    }
     let broken = Folder::new(&[(
         "x.json",
         "{\"images\": [],\n\"annotations\": [], \"categories\": 3}",
@@ -289,6 +368,9 @@ fn pictures_that_stand_in_two_splits_are_reported() {
     );
     assert!(problems[1].contains("the same name"), "{problems:#?}");
     assert_eq!(dataset.pictures.len(), 2, "they are kept");
+    let everything = folder.read(&split("all")).unwrap();
+    assert_eq!(everything.pictures.len(), 4);
+    assert_eq!(everything.problems, dataset.problems, "each pair is named once");
 }
 
 #[test]

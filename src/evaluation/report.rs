@@ -55,6 +55,13 @@ pub struct ImageLevel {
     pub pictures_without: usize,
 }
 
+/// How sure the figures of boxes of one size are.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SizeConfidence {
+    /// Of `map50`.
+    pub map50: Intervals,
+}
+
 /// How sure the figures are.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Confidence {
@@ -72,6 +79,10 @@ pub struct Confidence {
     pub precision: Intervals,
     /// Of the recall at the threshold.
     pub recall: Intervals,
+    /// Of F1 at the threshold.
+    pub f1: Intervals,
+    /// Of the figures by size.
+    pub by_size: BTreeMap<&'static str, SizeConfidence>,
     /// Of the share of burning pictures that alarm.
     pub image_recall: Option<[f64; 2]>,
     /// Of the share of quiet pictures that alarm.
@@ -141,6 +152,9 @@ pub struct Subject {
 /// The word for the mean over classes.
 const ALL: &str = "all";
 
+/// Curves over all overlaps by size, in the order of [`SIZES`], and by class.
+type SizedCurves = [[Vec<Curve>; 2]; SIZES.len()];
+
 /// What the figures are worked out from, for one class.
 #[derive(Debug)]
 pub struct Measured {
@@ -172,12 +186,15 @@ impl Report {
     #[must_use]
     pub fn new(looks: &[Look], measured: &[Measured; 2], subject: Subject) -> Self {
         let once = vec![1; looks.len()];
+        let sized: SizedCurves = SIZES.map(|range| {
+            measured
+                .each_ref()
+                .map(|class| at_all_overlaps(&class.pairs, &range))
+        });
         let by_size = SIZES
             .iter()
-            .map(|range| {
-                let curves = measured
-                    .each_ref()
-                    .map(|class| at_all_overlaps(&class.pairs, range));
+            .zip(&sized)
+            .map(|(range, curves)| {
                 let curves = curves.each_ref().map(Vec::as_slice);
                 let boxes = Class::ALL
                     .iter()
@@ -212,7 +229,7 @@ impl Report {
             by_size,
             at_threshold,
             image_level: image_level(looks, &subject.thresholds, &once),
-            ci: confidence(looks, measured, &subject),
+            ci: confidence(looks, measured, &sized, &subject),
             dataset: subject.dataset,
             split: subject.split,
             model: subject.model,
@@ -254,42 +271,40 @@ impl Report {
             "\n{:<16} {:>22} {:>22} {:>22}",
             "", names[0], names[1], names[2]
         )?;
-        for (label, figures, ranges) in [
-            ("mAP50", &self.map50, &self.ci.map50),
-            ("mAP50-95", &self.map50_95, &self.ci.map50_95),
-        ] {
-            write!(text, "{label:<16}")?;
-            for name in names {
+        let sure = |figures: &ByClass, ranges: &Intervals| {
+            names.map(|name| {
                 let value = figure(figures.get(name).copied().flatten());
-                let range = range(ranges.get(name).copied().flatten());
-                write!(text, " {:>22}", format!("{value} {range}"))?;
-            }
-            writeln!(text)?;
-        }
-        for size in SIZES
+                format!("{value} {}", range(ranges.get(name).copied().flatten()))
+            })
+        };
+        write_row(text, "mAP50", sure(&self.map50, &self.ci.map50))?;
+        write_row(text, "mAP50-95", sure(&self.map50_95, &self.ci.map50_95))?;
+        for (name, size) in SIZES
             .iter()
-            .filter_map(|range| self.by_size.get_key_value(range.name))
+            .filter_map(|size| self.by_size.get_key_value(size.name))
         {
-            write!(text, "{:<16}", format!("mAP50 {}", size.0))?;
-            for name in names {
-                let boxes = size.1.boxes.get(name);
-                let value = figure(size.1.map50.get(name).copied().flatten());
-                let boxes = boxes.map_or_else(String::new, |boxes| format!(" [{boxes} boxes]"));
-                write!(text, " {:>22}", format!("{value}{boxes}"))?;
+            if let Some(ci) = self.ci.by_size.get(name) {
+                write_row(text, &format!("mAP50 {name}"), sure(&size.map50, &ci.map50))?;
             }
-            writeln!(text)?;
+            let counted = names.map(|class| {
+                let value = figure(size.map50_95.get(class).copied().flatten());
+                let boxes = size.boxes.get(class);
+                value + &boxes.map_or_else(String::new, |boxes| format!(" [{boxes} boxes]"))
+            });
+            write_row(text, &format!("mAP50-95 {name}"), counted)?;
         }
         writeln!(text, "\nat the thresholds for {}:", self.duty)?;
         for (class, at) in &self.at_threshold {
             writeln!(
                 text,
-                "  {class} ≥ {:.2}: precision {} {}, recall {} {}, F1 {}",
+                "  {class} ≥ {:.2}: precision {} {}, recall {} {}, F1 {} {}",
                 at.threshold,
                 figure(at.precision),
                 range(self.ci.precision.get(class).copied().flatten()),
                 figure(at.recall),
                 range(self.ci.recall.get(class).copied().flatten()),
-                figure(at.f1)
+                figure(at.f1),
+                range(self.ci.f1.get(class).copied().flatten()),
             )?;
         }
         writeln!(
@@ -310,24 +325,41 @@ impl Report {
     }
 }
 
+/// Writes a row of figures: flame, smoke and the mean of both.
+fn write_row(text: &mut String, label: &str, cells: [String; 3]) -> std::fmt::Result {
+    write!(text, "{label:<16}")?;
+    for cell in cells {
+        write!(text, " {:>22}", cell.trim_end())?;
+    }
+    writeln!(text)
+}
+
 /// Returns the average precision at an overlap of one half.
 fn half(curves: &[Curve], weights: &[u32]) -> Option<f64> {
     curves.first()?.average_precision(weights)
 }
 
-/// Returns the mean of the average precisions over all overlaps.
-fn mean(curves: &[Curve], weights: &[u32]) -> Option<f64> {
+/// Returns the average precisions at all overlaps, the first at one half; nothing where there is no box to find.
+fn precisions(curves: &[Curve], weights: &[u32]) -> Option<Vec<f64>> {
     let figures: Option<Vec<f64>> = curves
         .iter()
         .map(|curve| curve.average_precision(weights))
         .collect();
-    let figures = figures.filter(|figures| !figures.is_empty())?;
-    Some(figures.iter().sum::<f64>() / figures.len() as f64)
+    figures.filter(|figures| !figures.is_empty())
+}
+
+/// Returns the mean of the average precisions over all overlaps.
+fn mean(curves: &[Curve], weights: &[u32]) -> Option<f64> {
+    precisions(curves, weights).as_deref().map(average)
+}
+
+fn average(figures: &[f64]) -> f64 {
+    figures.iter().sum::<f64>() / figures.len() as f64
 }
 
 fn mean_of_classes(figures: [Option<f64>; 2]) -> Option<f64> {
     let known: Vec<f64> = figures.into_iter().flatten().collect();
-    (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
+    (!known.is_empty()).then(|| average(&known))
 }
 
 fn by_class(figures: [Option<f64>; 2]) -> ByClass {
@@ -362,18 +394,29 @@ fn image_level(looks: &[Look], thresholds: &[f64; 2], weights: &[u32]) -> ImageL
 struct Replicate {
     half: [Option<f64>; 2],
     mean: [Option<f64>; 2],
+    /// At an overlap of one half, by size.
+    sizes: [[Option<f64>; 2]; SIZES.len()],
     at: [Operating; 2],
     image: ImageLevel,
 }
 
-fn confidence(looks: &[Look], measured: &[Measured; 2], subject: &Subject) -> Confidence {
+fn confidence(
+    looks: &[Look],
+    measured: &[Measured; 2],
+    sized: &SizedCurves,
+    subject: &Subject,
+) -> Confidence {
     let replicate = |number: u64| {
         let weights = draw(looks.len(), subject.seed, number);
         let [flame, smoke] = measured;
         let at = |class: &Measured, threshold| class.tally.at(threshold, &weights);
+        let found = [flame, smoke].map(|class| precisions(&class.curves, &weights));
         Replicate {
-            half: [flame, smoke].map(|class| half(&class.curves, &weights)),
-            mean: [flame, smoke].map(|class| mean(&class.curves, &weights)),
+            half: found.each_ref().map(|found| found.as_ref()?.first().copied()),
+            mean: found.each_ref().map(|found| found.as_deref().map(average)),
+            sizes: sized
+                .each_ref()
+                .map(|classes| classes.each_ref().map(|curves| half(curves, &weights))),
             at: [at(flame, subject.thresholds[0]), at(smoke, subject.thresholds[1])],
             image: image_level(looks, &subject.thresholds, &weights),
         }
@@ -408,6 +451,16 @@ fn confidence(looks: &[Look], measured: &[Measured; 2], subject: &Subject) -> Co
         map50_95: with_mean(&|replicate| replicate.mean),
         precision: classes(&|replicate, place| replicate.at.get(place)?.precision),
         recall: classes(&|replicate, place| replicate.at.get(place)?.recall),
+        f1: classes(&|replicate, place| replicate.at.get(place)?.f1),
+        by_size: SIZES
+            .iter()
+            .enumerate()
+            .map(|(place, size)| {
+                let figures = |replicate: &Replicate| replicate.sizes.get(place).copied().unwrap_or_default();
+                let map50 = with_mean(&figures);
+                (size.name, SizeConfidence { map50 })
+            })
+            .collect(),
         image_recall: of(&|replicate| replicate.image.recall),
         false_alarm_rate: of(&|replicate| replicate.image.false_alarm_rate),
     }

@@ -216,6 +216,22 @@ fn the_intervals_hold_the_figures_and_the_keys_are_those_documented() {
             "{name} {low} {figure} {high}"
         );
     }
+    for class in Class::ALL.map(Class::name) {
+        for size in SIZES.map(|size| size.name) {
+            let [low, high] = report.ci.by_size[size].map50[class].unwrap();
+            let figure = report.by_size[size].map50[class].unwrap();
+            assert!(
+                low < figure && figure < high,
+                "{class} {size} {low} {figure} {high}"
+            );
+        }
+        let [low, high] = report.ci.f1[class].unwrap();
+        let figure = report.at_threshold[class].f1.unwrap();
+        assert!(
+            low < figure && figure < high,
+            "F1 of {class} {low} {figure} {high}"
+        );
+    }
     let again = Report::new(&looks, &measured, subject([0.5, 0.5]));
     assert_eq!(report, again, "the same seed gives the same intervals");
     let json = serde_json::to_value(&report).unwrap();
@@ -241,6 +257,9 @@ fn the_intervals_hold_the_figures_and_the_keys_are_those_documented() {
         "/image_level/pictures_with",
         "/image_level/pictures_without",
         "/ci/map50/all/0",
+        "/ci/f1/smoke/1",
+        "/ci/by_size/tiny/map50/flame/0",
+        "/ci/by_size/large/map50/all/1",
         "/ci/image_recall",
     ] {
         assert!(json.pointer(pointer).is_some(), "{pointer} is not in the report");
@@ -250,6 +269,46 @@ fn the_intervals_hold_the_figures_and_the_keys_are_those_documented() {
         table.contains("mAP50 tiny") && table.contains("95 % intervals"),
         "{table}"
     );
+}
+
+#[test]
+fn figures_by_size_and_f1_stand_in_the_table_with_their_intervals() {
+    const TINY: BBox = BBox::new(80.0, 80.0, 88.0, 88.0);
+    // Every draw of a single picture is that picture, so that an interval is the figure itself.
+    let looks = [look(
+        &[(Class::Flame, HERE), (Class::Flame, TINY)],
+        &[
+            (Class::Flame, 0.9, HERE),
+            (Class::Flame, 0.8, BBox::new(0.0, 0.0, 5.0, 5.0)),
+            (Class::Flame, 0.7, TINY),
+        ],
+        true,
+    )];
+    let report = Report::new(&looks, &Measured::of_classes(&looks), subject([0.3, 0.3]));
+    for (size, expected) in [("tiny", Some(0.5)), ("small", None), ("large", Some(1.0))] {
+        for name in ["flame", "all"] {
+            assert_eq!(report.by_size[size].map50[name], expected, "{size} {name}");
+            let interval = report.ci.by_size[size].map50[name];
+            assert_eq!(interval, expected.map(|figure| [figure, figure]), "{size} {name}");
+        }
+        assert_eq!(report.ci.by_size[size].map50["smoke"], None);
+    }
+    assert_eq!(report.ci.f1["flame"], Some([0.8, 0.8]));
+    assert_eq!(report.ci.f1["smoke"], None);
+    let table = report.table();
+    for (label, figure) in [
+        ("mAP50 tiny ", "0.500 (0.500–0.500)"),
+        ("mAP50-95 tiny ", "0.500 [1 boxes]"),
+        ("mAP50 large ", "1.000 (1.000–1.000)"),
+        ("mAP50-95 large ", "1.000 [1 boxes]"),
+        ("  flame ≥ 0.30", "F1 0.800 (0.800–0.800)"),
+    ] {
+        let line = table.lines().find(|line| line.starts_with(label));
+        assert!(
+            line.is_some_and(|line| line.contains(figure)),
+            "{label} {figure} is not in {table}"
+        );
+    }
 }
 
 #[test]

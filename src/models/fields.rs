@@ -11,10 +11,15 @@ pub struct Problem {
     pub path: String,
     /// What was found, what was expected, what to do.
     pub message: String,
+    /// The line of the file, from 1 on: of the field, or of the table in which it is missing.
+    pub line: Option<usize>,
 }
 
 impl std::fmt::Display for Problem {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(line) = self.line {
+            write!(formatter, "line {line}: ")?;
+        }
         write!(formatter, "{}: {}", self.path, self.message)
     }
 }
@@ -44,6 +49,7 @@ impl<'p> Fields<'p> {
         self.problems.push(Problem {
             path,
             message: message.into(),
+            line: None,
         });
     }
 
@@ -166,6 +172,7 @@ impl<'p> Fields<'p> {
                         self.problems.push(Problem {
                             path,
                             message: format!("found {item}, expected a table"),
+                            line: None,
                         });
                         continue;
                     };

@@ -6,6 +6,7 @@ use crate::flow::detection::Class;
 use crate::flow::source::Duty;
 
 use super::fields::{Fields, Problem};
+use super::lines::line_of;
 
 /// The version of the manifest that this program reads.
 pub const SCHEMA: u32 = 1;
@@ -39,7 +40,7 @@ pub enum ManifestError {
     Unfit {
         /// Which file.
         path: PathBuf,
-        /// Every problem, with its TOML path.
+        /// Every problem, with its TOML path and, where it has one, its line.
         problems: Vec<Problem>,
     },
 }
@@ -241,6 +242,9 @@ impl Manifest {
         let mut fields = Fields::new(table, "", &mut problems);
         let manifest = read_manifest(&mut fields);
         fields.finish();
+        for problem in &mut problems {
+            problem.line = line_of(text, &problem.path);
+        }
         match manifest {
             Some(manifest) if problems.is_empty() => Ok(manifest),
             _ => Err(ManifestError::Unfit {
@@ -257,6 +261,14 @@ impl Manifest {
             .iter()
             .find(|known| known.class == class)
             .map_or(f32::INFINITY, |known| known.thresholds.at(duty))
+    }
+
+    /// Returns the TOML path of one of its variants: `variant[1]`.
+    pub(crate) fn path_of(&self, variant: &Variant) -> String {
+        match self.variants.iter().position(|known| known == variant) {
+            Some(index) => format!("variant[{index}]"),
+            None => "variant".to_owned(),
+        }
     }
 
     /// Returns the variant that shows a picture of this size largest; among equals the cheapest.

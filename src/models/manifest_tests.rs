@@ -64,7 +64,10 @@ map50_flame = 0.443
 
 fn problems(text: &str) -> Vec<String> {
     match Manifest::parse(text, Path::new("model.toml")) {
-        Err(ManifestError::Unfit { problems, .. }) => problems.iter().map(ToString::to_string).collect(),
+        Err(ManifestError::Unfit { problems, .. }) => problems
+            .iter()
+            .map(|problem| format!("{}: {}", problem.path, problem.message))
+            .collect(),
         other => panic!("expected problems, found {other:?}"),
     }
 }
@@ -106,6 +109,29 @@ fn every_problem_is_named_at_once_with_its_path() {
         );
     }
     assert_eq!(problems.len(), 9, "{problems:#?}");
+}
+
+#[test]
+fn a_problem_names_its_line_and_a_missing_field_that_of_its_table() {
+    let text = SOUND
+        .replace("colour = \"BGR\"", "colour = \"GRB\"")
+        .replace("width = 416\nheight = 416", "height = 416")
+        .replace("origin = \"made here\"\n", "");
+    let error = Manifest::parse(&text, Path::new("model.toml"))
+        .unwrap_err()
+        .to_string();
+    let line = |words: &str| text.lines().position(|line| line == words).unwrap() + 1;
+    let second = line("file = \"probe-416x416.onnx\"") - 1;
+    for expected in [
+        format!(
+            "\n  line {}: input.colour: found \"GRB\"",
+            line("colour = \"GRB\"")
+        ),
+        format!("\n  line {second}: variant[1].width: missing"),
+        "\n  origin: missing".to_owned(),
+    ] {
+        assert!(error.contains(&expected), "{expected:?} is not in {error}");
+    }
 }
 
 #[test]

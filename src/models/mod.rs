@@ -2,6 +2,8 @@
 
 pub mod fields;
 
+pub(crate) mod lines;
+
 pub mod manifest;
 
 pub mod catalogue;

@@ -56,6 +56,14 @@ fn wide(folder: &Path) -> (PathBuf, String) {
     (folder.join(&variant.file), variant.sha256.clone())
 }
 
+/// Where the manifest in a folder says something: its path with the line.
+fn place(folder: &Path, words: &str) -> String {
+    let manifest = folder.join("model.toml");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let line = text.lines().position(|line| line.contains(words)).unwrap() + 1;
+    format!("{}:{line}", manifest.display())
+}
+
 /// A field at dusk with a glow in it.
 fn picture(width: u32, height: u32) -> Picture {
     let mut pixels = Vec::new();
@@ -192,7 +200,7 @@ fn a_closer_look_keeps_what_the_whole_picture_found_in_its_place() {
 #[test]
 fn damaged_weights_are_refused_by_their_hash_and_absent_ones_by_their_name() {
     let folder = changed(|manifest| manifest);
-    let (file, _) = wide(folder.path());
+    let (file, hash) = wide(folder.path());
     let mut bytes = fs::read(&file).unwrap();
     bytes[1000] ^= 1;
     fs::write(&file, bytes).unwrap();
@@ -201,6 +209,8 @@ fn damaged_weights_are_refused_by_their_hash_and_absent_ones_by_their_name() {
     };
     assert!(matches!(error, InferError::Hash { .. }), "{error}");
     assert!(error.to_string().contains("damaged"), "{error}");
+    let said = format!("expected {hash} as {} says", place(folder.path(), &hash));
+    assert!(error.to_string().contains(&said), "{said} is not in {error}");
     fs::remove_file(&file).unwrap();
     let error = refusal(folder.path()).unwrap();
     assert!(matches!(error, InferError::Weights { .. }), "{error}");
@@ -243,7 +253,19 @@ fn shapes_and_names_that_do_not_fit_are_refused_with_what_was_found() {
         };
         assert!(matches!(error, InferError::Shape { .. }), "{error}");
         assert!(error.to_string().contains(expected), "{error}");
+        let place = format!(" {}: ", place(folder.path(), to));
+        assert!(error.to_string().contains(&place), "{place} is not in {error}");
     }
+}
+
+#[test]
+fn a_manifest_that_does_not_fit_names_the_line_of_each_problem() {
+    let folder = changed(|manifest| manifest.replace("height = 256", "height = \"high\""));
+    let error = Model::load(folder.path()).unwrap_err().to_string();
+    let line = place(folder.path(), "height = \"high\"");
+    let (_, line) = line.rsplit_once(':').unwrap();
+    let said = format!("line {line}: variant[0].height: found \"high\"");
+    assert!(error.contains(&said), "{said} is not in {error}");
 }
 
 #[test]

@@ -52,12 +52,14 @@ pub enum InferError {
     },
     /// A file of weights is not the one that the manifest means.
     #[error(
-        "the weights {path} have the hash {found}, expected {expected}: the file is damaged or the manifest is not \
-         its own; copy both again"
+        "the weights {path} have the hash {found}, expected {expected} as {manifest} says: the file is damaged or the \
+         manifest is not its own; copy both again"
     )]
     Hash {
         /// Which file.
         path: PathBuf,
+        /// The manifest, with the line of the hash.
+        manifest: String,
         /// What the manifest says.
         expected: String,
         /// What was found.
@@ -74,10 +76,12 @@ pub enum InferError {
         known: String,
     },
     /// The graph's inputs or outputs are not what the manifest says.
-    #[error("the weights {path} do not fit the manifest: {problem}")]
+    #[error("the weights {path} do not fit the manifest, {manifest}: {problem}")]
     Shape {
         /// Which file.
         path: PathBuf,
+        /// The manifest, with the line that does not fit.
+        manifest: String,
         /// What was found and what was expected.
         problem: String,
     },

@@ -8,6 +8,7 @@ use super::InferError;
 use super::ort::Runtime;
 use super::session::{GraphSession, Session, SessionOptions};
 use crate::models::catalogue::{Catalogue, MANIFEST};
+use crate::models::lines::place_of;
 use crate::models::manifest::{Manifest, Variant};
 use crate::stages::preprocess::InputSpec;
 
@@ -81,7 +82,9 @@ impl Model {
         })?;
         let found = sha256_hex(&weights);
         if found != variant.sha256 {
+            let field = format!("{}.sha256", self.manifest.path_of(variant));
             return Err(InferError::Hash {
+                manifest: place_of(&self.folder.join(MANIFEST), &field),
                 path,
                 expected: variant.sha256.clone(),
                 found,

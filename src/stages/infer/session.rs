@@ -10,6 +10,8 @@ use super::heads::{self, Candidate, Head};
 use super::nms;
 use super::ort::{Declared, Graph, Runtime};
 use crate::flow::detection::{Class, Detection};
+use crate::models::catalogue::MANIFEST;
+use crate::models::lines::place_of;
 use crate::models::manifest::{Manifest, Variant};
 use crate::stages::preprocess::{Input, InputSpec};
 
@@ -148,13 +150,15 @@ impl GraphSession {
         )?;
         let spec = InputSpec::new(manifest, variant);
         let head = heads::of(&manifest.head, &spec, manifest.classes.len());
-        let unfit = |problem| InferError::Shape {
+        let unfit = |(field, problem): Misfit| InferError::Shape {
             path: path.to_owned(),
+            manifest: place_of(&path.with_file_name(MANIFEST), &field),
             problem,
         };
-        check_input(&graph.inputs(), manifest, &spec).map_err(unfit)?;
+        let section = manifest.path_of(variant);
+        check_input(&graph.inputs(), manifest, &section, &spec).map_err(unfit)?;
         check_outputs(&graph.outputs(), head.as_ref()).map_err(unfit)?;
-        check_by_running(&mut graph, &manifest.input.name, &spec, head.as_ref()).map_err(unfit)?;
+        check_by_running(&mut graph, manifest, &section, &spec, head.as_ref()).map_err(unfit)?;
         Ok(Self {
             graph,
             head,
@@ -254,43 +258,75 @@ fn to_source(kept: &[Candidate], input: &Input, classes: &[Class]) -> Vec<Detect
     detections
 }
 
-fn check_input(inputs: &[Declared], manifest: &Manifest, spec: &InputSpec) -> Result<(), String> {
+/// A field of the manifest, by its TOML path, and what the graph has instead.
+type Misfit = (String, String);
+
+/// `section` is the TOML path of the variant.
+fn check_input(
+    inputs: &[Declared],
+    manifest: &Manifest,
+    section: &str,
+    spec: &InputSpec,
+) -> Result<(), Misfit> {
     let name = &manifest.input.name;
+    let misfit = |field: &str, problem: String| Err((field.to_owned(), problem));
     let [input] = inputs else {
         let names: Vec<_> = inputs.iter().map(|input| input.name.as_str()).collect();
-        return Err(format!(
-            "found the inputs [{}], expected one called {name:?}",
-            names.join(", ")
-        ));
+        return misfit(
+            "input.name",
+            format!(
+                "found the inputs [{}], expected one called {name:?}",
+                names.join(", ")
+            ),
+        );
     };
     if input.name != *name {
-        return Err(format!("found the input {:?}, expected {name:?}", input.name));
+        return misfit(
+            "input.name",
+            format!("found the input {:?}, expected {name:?}", input.name),
+        );
     }
-    let expected = [3, i64::from(spec.height), i64::from(spec.width)];
-    let (batch, sides) = input.shape.split_first().ok_or("the input has no shape")?;
-    let fits = sides.len() == 3
-        && sides
-            .iter()
-            .zip(expected)
-            .all(|(found, wanted)| *found == wanted || *found == -1);
-    if !input.is_f32 || !fits {
-        return Err(format!(
-            "found an input of shape {:?} (32-bit floating point: {}), expected [N, 3, {}, {}] of 32-bit floating \
-             point",
-            input.shape, input.is_f32, spec.height, spec.width
-        ));
+    let Some((batch, sides)) = input.shape.split_first() else {
+        return misfit("input.layout", "the input has no shape".to_owned());
+    };
+    let fits = |found: i64, wanted: u32| found == i64::from(wanted) || found == -1;
+    let field = match sides {
+        [_, height, _] if !fits(*height, spec.height) => Some(format!("{section}.height")),
+        [_, _, width] if !fits(*width, spec.width) => Some(format!("{section}.width")),
+        [channels, _, _] if input.is_f32 && fits(*channels, 3) => None,
+        _ => Some("input.layout".to_owned()),
+    };
+    if let Some(field) = field {
+        return misfit(
+            &field,
+            format!(
+                "found an input of shape {:?} (32-bit floating point: {}), expected [N, 3, {}, {}] of 32-bit floating \
+                 point",
+                input.shape, input.is_f32, spec.height, spec.width
+            ),
+        );
     }
-    match (manifest.input.dynamic_batch, *batch) {
-        (true, -1) | (false, -1 | 1) => Ok(()),
-        (true, found) => Err(format!(
-            "found inputs of exactly {found} picture(s), expected any number: input.dynamic_batch is true"
-        )),
-        (false, found) => Err(format!("found inputs of exactly {found} pictures, expected 1")),
-    }
+    let problem = match (manifest.input.dynamic_batch, *batch) {
+        (true, -1) | (false, -1 | 1) => return Ok(()),
+        (true, found) => {
+            format!(
+                "found inputs of exactly {found} picture(s), expected any number: input.dynamic_batch is true"
+            )
+        }
+        (false, found) => format!("found inputs of exactly {found} pictures, expected 1"),
+    };
+    misfit("input.dynamic_batch", problem)
 }
 
 /// Exporters leave sizes open that are fixed in truth, so the shapes are also taken from a run on an empty picture.
-fn check_by_running(graph: &mut Graph, input: &str, spec: &InputSpec, head: &dyn Head) -> Result<(), String> {
+fn check_by_running(
+    graph: &mut Graph,
+    manifest: &Manifest,
+    section: &str,
+    spec: &InputSpec,
+    head: &dyn Head,
+) -> Result<(), Misfit> {
+    let input = &manifest.input.name;
     let shape = [1, 3, spec.height as usize, spec.width as usize];
     let numbers = vec![0.0; spec.elements()];
     let shapes = graph
@@ -300,25 +336,31 @@ fn check_by_running(graph: &mut Graph, input: &str, spec: &InputSpec, head: &dyn
                 .map(|view| view.shape.iter().map(|side| *side as i64).collect())
                 .collect::<Vec<Vec<i64>>>()
         })
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| (section.to_owned(), error.to_string()))?;
     let shapes: Vec<&[i64]> = shapes.iter().map(Vec::as_slice).collect();
-    head.check(&shapes)
+    check_head(head, &shapes)
 }
 
-fn check_outputs(outputs: &[Declared], head: &dyn Head) -> Result<(), String> {
+fn check_head(head: &dyn Head, shapes: &[&[i64]]) -> Result<(), Misfit> {
+    head.check(shapes)
+        .map_err(|problem| ("head.kind".to_owned(), problem))
+}
+
+fn check_outputs(outputs: &[Declared], head: &dyn Head) -> Result<(), Misfit> {
+    let misfit = |problem: String| Err(("head.output".to_owned(), problem));
     let mut shapes = Vec::new();
     for name in head.outputs() {
         let Some(output) = outputs.iter().find(|output| output.name == *name) else {
             let names: Vec<_> = outputs.iter().map(|output| output.name.as_str()).collect();
-            return Err(format!(
+            return misfit(format!(
                 "found the outputs [{}], expected {name:?} among them",
                 names.join(", ")
             ));
         };
         if !output.is_f32 {
-            return Err(format!("expected the output {name:?} in 32-bit floating point"));
+            return misfit(format!("expected the output {name:?} in 32-bit floating point"));
         }
         shapes.push(output.shape.as_slice());
     }
-    head.check(&shapes)
+    check_head(head, &shapes)
 }
