@@ -41,8 +41,8 @@ pub(crate) fn place_of(file: &Path, path: &str) -> String {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "schema = 1\n\n[[variant]]\nfile = \"a\"\n[[variant]]\n# the second\nfile = \"b\"\nmean = [\n1,\n2]\n\
-                        [class.threshold]\nwatch = 0.3\n";
+    const TEXT: &str = "schema = 1\n\n[[variant]]\nfile = \"a\"\n[[variant]]\n# the second\nfile = \"b\"\nmean = [\n1,\n\
+                        2]\n[class.threshold]\nwatch = 0.3\n";
 
     #[test]
     fn a_field_is_found_on_its_line_and_a_missing_one_at_its_table() {

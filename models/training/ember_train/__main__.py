@@ -155,9 +155,14 @@ def _train(parser: argparse.ArgumentParser) -> None:
 def _act_train(a) -> None:
     from .canvas import Mix
     from .plan import Plan
+    from .problems import Problem
     from .train import Run, train
     from .weights import known, shape_of
 
+    if a.mine_by and a.mine_by.suffix == ".onnx":
+        raise BadInput([Problem(a.mine_by, 0, "COCO weights know no fire; --mine-by wants weights (.pt) of a trained detector")])
+    if a.mine_by:
+        shape_of(a.mine_by)
     sources = Mix().sources
     if a.sources:
         sources = tuple((s.split("=")[0], float(s.split("=")[1])) for s in a.sources.split(","))

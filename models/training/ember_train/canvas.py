@@ -56,7 +56,7 @@ class Composer:
         entries = store.entries
         self.negatives = np.array([i for i in train if not len(store.boxes(i))], int)
         burning = [i for i in train if len(store.boxes(i))]
-        self.by_source = {s: [i for i in burning if entries[i]["source"] == s] for s in {entries[i]["source"] for i in burning}}
+        self.by_source = {s: [i for i in burning if entries[i]["source"] == s] for s in sorted({entries[i]["source"] for i in burning})}
         # A negative that fools the network now is drawn up to ten times as often as one that does not.
         hard = np.array([0.1 + (hardness or {}).get(int(i), 0.0) for i in self.negatives])
         self.negative_odds = np.cumsum(hard / hard.sum()) if len(hard) else hard
@@ -71,23 +71,24 @@ class Composer:
 
     def draw(self, rng: Rng, mix: Mix) -> tuple[np.ndarray, np.ndarray, bool]:
         """One picture: pixels, boxes (relative), whether its smoke is labelled."""
+        entries = self.store.entries
         if len(self.negatives) and rng.random() < mix.negatives:
             i = int(self.negatives[min(np.searchsorted(self.negative_odds, rng.random()), len(self.negatives) - 1)])
-            pixels = self.store.pixels(i)
+            pixels, labelled = self.store.pixels(i), entries[i]["smoke_labelled"]
             if self.bank and rng.random() < mix.ignite:
                 # Where plumes go, ease of the scene does not matter: drawn evenly.
                 j = int(self.negatives[rng.integers(len(self.negatives))])
-                if self.store.entries[j]["source"] not in WITHOUT_PLUMES:
-                    return *ignite(rng, self.bank, self.store.pixels(j)), True
+                if entries[j]["source"] not in WITHOUT_PLUMES:
+                    return *ignite(rng, self.bank, self.store.pixels(j)), entries[j]["smoke_labelled"]
             if rng.random() < mix.bare:
-                return bare_surface(rng, pixels), np.zeros((0, 5), np.float32), True
+                return bare_surface(rng, pixels), np.zeros((0, 5), np.float32), labelled
             if rng.random() < mix.lookalike:
                 pixels = add_lookalike(rng, pixels)
-            return pixels, np.zeros((0, 5), np.float32), True
+            return pixels, np.zeros((0, 5), np.float32), labelled
         sources, shares = self.shares(mix)
         pool = self.by_source[sources[rng.choice(len(sources), p=shares)]]
         i = pool[rng.integers(len(pool))]
-        return self.store.pixels(i), self.store.boxes(i), self.store.entries[i]["smoke_labelled"]
+        return self.store.pixels(i), self.store.boxes(i), entries[i]["smoke_labelled"]
 
     def compose(self, rng: Rng, mix: Mix, height: int, width: int) -> Sample:
         canvas = np.full((height, width, 3), PADDING, np.uint8)

@@ -20,13 +20,14 @@ NOTHING = -12.0  # the logit of what is surely not there
 def told(teachers: list[Detector], pixels: Tensor, batch: Batch) -> Tensor:
     """What the teachers say of each anchor, with one voice, in fp32; nothing where nothing burns."""
     cells, strides = grid(*pixels.shape[2:], pixels.device)
-    asked = batch.targets.exists.any(1) | (batch.unlabelled > 0).flatten(1).any(1)
+    calm = within(batch.calm, (cells + 0.5) * strides)
+    asked = ~calm.all(1)
     said = pixels.new_full((len(pixels), len(cells), 5 + teachers[0].shape.classes), NOTHING)
     if asked.any():
         some = pixels[asked].contiguous(memory_format=torch.channels_last)
         with mixed_precision(pixels.device):
             said[asked] = torch.stack([teacher(some).float() for teacher in teachers]).mean(0)
-    said[..., 4].masked_fill_(within(batch.calm, (cells + 0.5) * strides), NOTHING)
+    said[..., 4].masked_fill_(calm, NOTHING)
     return said
 
 

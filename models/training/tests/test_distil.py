@@ -44,14 +44,15 @@ def test_a_teacher_is_overruled_where_nothing_burns():
         arrays = (np.array(some, np.float32).reshape(-1, side) for some, side in ((boxes, 5), (unlabelled, 4), (calm, 4)))
         return Sample(np.full((64, 64, 3), 90, np.uint8), *arrays)
 
-    batch = collate([sample(fire, none, half), sample(none, none, whole), sample(none, whole, none)])
+    batch = collate([sample(fire, none, half), sample(none, none, whole), sample(none, whole, none), sample(none, none, none)])
     pixels = batch.pixels.float()
-    burning, calm, unlabelled = torch.sigmoid(told([teacher], pixels, batch)[..., 4])
+    burning, calm, *heard = torch.sigmoid(told([teacher], pixels, batch)[..., 4])
     own = torch.sigmoid(teacher(pixels)[..., 4].detach())[0]
     left = torch.cat([torch.arange(8 * 8) % 8 < 4, torch.arange(4 * 4) % 4 < 2, torch.arange(2 * 2) % 2 < 1])
     assert own.min() > 1e-3 and calm.max() < 1e-4
     assert burning[left].max() < 1e-4 and torch.allclose(burning[~left], own[~left], atol=1e-2)
-    assert torch.allclose(unlabelled, own, atol=1e-2)
+    # Smoke may be there without a label, and a fire whose box was cut off too far.
+    assert all(torch.allclose(said, own, atol=1e-2) for said in heard)
 
 
 def test_training_with_a_teacher_runs_and_an_unknown_shape_is_refused(toy, tmp_path):

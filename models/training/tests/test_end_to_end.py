@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -96,6 +97,40 @@ def test_a_source_without_a_share_is_drawn_like_the_others(toy, tmp_path):
     assert Mix(mosaic=0.0, zoomed_out=0.0).without_mosaic().mosaic == 0.0
 
 
+def test_every_process_draws_the_same_of_many_sources(toy, tmp_path):
+    manifest = toy / "manifest.csv"
+    lines = manifest.read_text().splitlines()
+    manifest.write_text("\n".join(line.replace(",toy,", f",tower-{at % 5},") for at, line in enumerate(lines)))
+    run("data", toy, "--pack", tmp_path / "pack", "--longest", 128)
+    ask = ("import sys, pathlib; from ember_train.canvas import Composer, Mix; from ember_train.pack import Store;"
+           "print(Composer(Store(pathlib.Path(sys.argv[1])), None).shares(Mix())[0])")
+    said = {subprocess.run([sys.executable, "-c", ask, tmp_path / "pack"], cwd=HERE, capture_output=True, text=True, check=True,
+                           env=os.environ | {"PYTHONHASHSEED": str(seed)}).stdout for seed in range(4)}
+    assert said == {str([f"tower-{k}" for k in range(5)]) + "\n"}
+
+
+def test_what_is_calm_on_a_canvas(toy, tmp_path):
+    for name in ("p00", "p01"):  # a calm and a burning one whose smoke is not labelled
+        rows = (toy / "manifest.csv").read_text()
+        (toy / "manifest.csv").write_text("\n".join(row.replace(",128,96,1,", ",128,96,0,") if row.startswith(name) else row for row in rows.splitlines()))
+    run("data", toy, "--pack", tmp_path / "pack", "--longest", 128)
+    store = Store(tmp_path / "pack")
+    for entry in store.entries:
+        entry["split"] = "train"
+    composer = Composer(store, None)
+
+    def drawn(seed, **mix):
+        return composer.compose(np.random.default_rng(seed), Mix(ignite=0, zoomed_out=0, **mix), 96, 128)
+
+    samples = [drawn(seed, negatives=1, mosaic=0) for seed in range(60)]
+    whole = [[0, 0, 128, 96]]
+    assert all((s.calm.tolist(), s.unlabelled.tolist()) in ((whole, []), ([], whole)) for s in samples)
+    assert 40 < sum(len(s.calm) for s in samples) < 60
+    tiles = [drawn(seed, negatives=1, mosaic=1) for seed in range(10)]
+    assert all(len(s.calm) + len(s.unlabelled) == 4 for s in tiles) and sum(len(s.calm) for s in tiles) > 25
+    assert all(len(drawn(seed, negatives=0, mosaic=1).calm) == 0 for seed in range(10))
+
+
 def test_calm_pictures_are_mined_by_other_weights_and_weights_averaged(toy, tmp_path):
     pack = tmp_path / "pack"
     run("data", toy, "--pack", pack, "--longest", 128)
@@ -104,6 +139,8 @@ def test_calm_pictures_are_mined_by_other_weights_and_weights_averaged(toy, tmp_
     assert not (tmp_path / "a" / "hardness.json").exists()
     run(*settings, "--out", tmp_path / "b", "--seed", 2, "--mine-by", tmp_path / "a" / "final.pt")
     assert len(json.loads((tmp_path / "b" / "hardness.json").read_text())) == 5
+    for wrong, words in (("none.pt", "weights are missing"), ("coco.onnx", "COCO weights know no fire")):
+        assert words in run(*settings, "--out", tmp_path / "c", "--mine-by", tmp_path / wrong, fails=True)
     run("average", tmp_path / "a" / "final.pt", tmp_path / "b" / "final.pt", "--share", 0.7, "--out", tmp_path / "mean.pt")
     first, second, mean = (torch.load(tmp_path / at, weights_only=True) for at in ("a/final.pt", "b/final.pt", "mean.pt"))
     assert all(torch.allclose(0.7 * first[k] + 0.3 * second[k], mean[k], atol=1e-6) for k in mean)

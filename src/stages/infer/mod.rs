@@ -80,7 +80,7 @@ pub enum InferError {
     Shape {
         /// Which file.
         path: PathBuf,
-        /// The manifest, with the line that does not fit.
+        /// The manifest, with the line to look at first.
         manifest: String,
         /// What was found and what was expected.
         problem: String,

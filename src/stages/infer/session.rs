@@ -291,6 +291,7 @@ fn check_input(
     };
     let fits = |found: i64, wanted: u32| found == i64::from(wanted) || found == -1;
     let field = match sides {
+        [_, _, 3] => Some("input.layout".to_owned()),
         [_, height, _] if !fits(*height, spec.height) => Some(format!("{section}.height")),
         [_, _, width] if !fits(*width, spec.width) => Some(format!("{section}.width")),
         [channels, _, _] if input.is_f32 && fits(*channels, 3) => None,
