@@ -6,8 +6,8 @@
 //! | COCO | a JSON file, or a folder that holds one, with `images`, `annotations` and `categories` |
 //! | plain YOLO | pictures with a `.txt` beside them or in `labels` instead of `images`; names from `data.yaml` or `classes.txt` |
 //!
-//! Columns of the manifest: name, split (train, val, test), and optionally source, width, height (pixels), smoke_labelled
-//! (0, 1), flames, smokes (boxes), cluster.
+//! Columns of the manifest: `name`, `split` (train, val, test), and optionally `source`, `width`, `height` (pixels),
+//! `smoke_labelled` (0, 1), `flames`, `smokes` (boxes), `cluster`.
 
 pub mod coco;
 
