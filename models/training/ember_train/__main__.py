@@ -163,13 +163,23 @@ def _act_train(a) -> None:
         raise BadInput([Problem(a.mine_by, 0, "COCO weights know no fire; --mine-by wants weights (.pt) of a trained detector")])
     if a.mine_by:
         shape_of(a.mine_by)
-    sources = Mix().sources
-    if a.sources:
-        sources = tuple((s.split("=")[0], float(s.split("=")[1])) for s in a.sources.split(","))
+    sources = _shares(a.sources) if a.sources else Mix().sources
     mix = Mix(a.negatives, sources, a.ignite, a.bare, a.lookalike, a.mosaic, a.zoomed_out)
     names = [n for n in Plan().as_dict() if n not in ("mix", "teacher", "shape")]
     plan = Plan(**{n: getattr(a, n) for n in names}, shape=known(a.shape, a.weights), teacher="+".join(map(shape_of, a.teacher)), mix=mix)
     train(Run(a.pack, a.out, a.weights, a.device, a.port, a.keep_every, a.workers, a.until, tuple(a.teacher), a.mine_by), plan)
+
+
+def _shares(text: str) -> tuple[tuple[str, float], ...]:
+    from .problems import Problem
+
+    shares = []
+    for part in text.split(","):
+        name, _, share = part.partition("=")
+        if not name or not share.replace(".", "", 1).isdecimal():
+            raise BadInput([Problem(Path("."), 0, f"--sources: found {part!r}, expected name=share such as tower-1=0.2")])
+        shares.append((name, float(share)))
+    return tuple(shares)
 
 
 def _average(parser: argparse.ArgumentParser) -> None:

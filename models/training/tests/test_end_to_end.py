@@ -141,6 +141,7 @@ def test_calm_pictures_are_mined_by_other_weights_and_weights_averaged(toy, tmp_
     assert len(json.loads((tmp_path / "b" / "hardness.json").read_text())) == 5
     for wrong, words in (("none.pt", "weights are missing"), ("coco.onnx", "COCO weights know no fire")):
         assert words in run(*settings, "--out", tmp_path / "c", "--mine-by", tmp_path / wrong, fails=True)
+    assert "found 'b', expected name=share" in run(*settings, "--out", tmp_path / "c", "--sources", "a=0.5,b", fails=True)
     run("average", tmp_path / "a" / "final.pt", tmp_path / "b" / "final.pt", "--share", 0.7, "--out", tmp_path / "mean.pt")
     first, second, mean = (torch.load(tmp_path / at, weights_only=True) for at in ("a/final.pt", "b/final.pt", "mean.pt"))
     assert all(torch.allclose(0.7 * first[k] + 0.3 * second[k], mean[k], atol=1e-6) for k in mean)
