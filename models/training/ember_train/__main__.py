@@ -205,19 +205,23 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
     _shape(parser)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--quick", action="store_true", help="mAP50 only, no intervals")
-    parser.add_argument("--ignited", action="store_true", help="the split's calm scenes with rendered fires instead")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--ignited", action="store_true", help="the split's calm scenes with rendered fires instead")
+    kinds.add_argument("--spoiled", action="store_true", help="through each fault of cameras and links in turn, in night mode too (a table alone)")
     parser.set_defaults(act=_act_evaluate)
 
 
 def _act_evaluate(a) -> None:
     import tempfile
 
-    from .evaluate import evaluate, evaluate_ignited, table, write_report
+    from .evaluate import evaluate, evaluate_ignited, evaluate_spoiled, spoiled_table, table, write_report
     from .pack import Store
     from .predict import Model
 
     with tempfile.TemporaryDirectory() as scratch:
         models = [_exported(path, a.shape, Path(scratch)) if path.suffix == ".pt" else path for path in a.models]
+        if a.spoiled:
+            return print(spoiled_table(evaluate_spoiled(Store(a.pack), Model(models), a.split)))
         measure = evaluate_ignited if a.ignited else evaluate
         report = measure(Store(a.pack), Model(models), a.split, quick=a.quick)
     print(table(report))

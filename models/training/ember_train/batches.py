@@ -28,7 +28,7 @@ class Batches(Dataset):
 
 
 def collate(samples: list[Sample]) -> Batch:
-    pixels = torch.from_numpy(np.stack([s.pixels for s in samples])).permute(0, 3, 1, 2)
+    pixels, clear = (torch.from_numpy(np.stack(each)).permute(0, 3, 1, 2) for each in zip(*((s.pixels, s.clear) for s in samples)))
     count = max(len(s.boxes) for s in samples)
     boxes = np.zeros((len(samples), count, 5), np.float32)
     exists = np.zeros((len(samples), count), bool)
@@ -37,7 +37,7 @@ def collate(samples: list[Sample]) -> Batch:
         exists[b, : len(sample.boxes)] = True
     boxes = torch.from_numpy(boxes)
     targets = Targets(boxes[..., 0].long(), boxes[..., 1:], torch.from_numpy(exists))
-    return Batch(pixels, targets, _regions([s.unlabelled for s in samples]), _regions([s.calm for s in samples]))
+    return Batch(pixels, clear, targets, _regions([s.unlabelled for s in samples]), _regions([s.calm for s in samples]))
 
 
 def _regions(own: list[np.ndarray]) -> torch.Tensor:

@@ -9,6 +9,7 @@ from .composite import Bank, add_lookalike, ignite
 from .pack import Store
 from .photo import take_again, vary_colour
 from .plume import Rng
+from .problems import BadInput, Problem
 
 PADDING = 114
 # A box stays when this share of it is inside, and it is at least so many pixels wide and high.
@@ -39,9 +40,11 @@ WITHOUT_PLUMES = ("none_cair_normal", "rendered", "rendered_lookalike")
 
 @dataclass
 class Sample:
-    """Canvas (uint8 BGR), boxes (class, x0, y0, x1, y1 in pixels), regions without smoke labels, regions where nothing burns."""
+    """Canvas (uint8 BGR), the same before air, lens, sensor and link spoiled it, boxes (class, x0, y0, x1, y1 in pixels),
+    regions without smoke labels, regions where nothing burns."""
 
     pixels: np.ndarray
+    clear: np.ndarray
     boxes: np.ndarray
     unlabelled: np.ndarray
     calm: np.ndarray
@@ -67,7 +70,12 @@ class Composer:
         pictures = sum(len(self.by_source[s]) for s, w in named.items() if w)
         each = sum(named.values()) / pictures if pictures else 1.0
         weights = named | {s: each * len(pool) for s, pool in self.by_source.items() if s not in named}
-        return list(weights), np.array(list(weights.values())) / sum(weights.values())
+        total = sum(weights.values())
+        if not total:
+            found = ", ".join(f"{s} ({len(pool)} pictures, share 0)" for s, pool in self.by_source.items()) or "none"
+            raise BadInput([Problem(self.store.folder, 0, f"found no source of burning train pictures to draw from, expected one with a share "
+                                                          f"above 0 (--sources); sources: {found}")])
+        return list(weights), np.array(list(weights.values())) / total
 
     def draw(self, rng: Rng, mix: Mix) -> tuple[np.ndarray, np.ndarray, bool]:
         """One picture: pixels, boxes (relative), whether its smoke is labelled."""
@@ -111,7 +119,7 @@ class Composer:
             elif not len(own):
                 calm.append(cell)
         regions = (np.array(cells, np.float32).reshape(-1, 4) for cells in (unlabelled, calm))
-        return Sample(take_again(rng, canvas), np.concatenate(boxes), *regions)
+        return Sample(take_again(rng, canvas), canvas, np.concatenate(boxes), *regions)
 
 
 def bare_surface(rng: Rng, pixels: np.ndarray) -> np.ndarray:

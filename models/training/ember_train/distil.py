@@ -1,8 +1,9 @@
 """Lessons from a trained detector of another shape: its boxes and scores of the same pixels, instead of labels.
 
 Labels cut one fire into boxes as somebody pleased; what a trained network says of it is at least consistent, and says
-what smoke looks like where smoke has no labels. Where nothing burns the labels are right, and the pictures that a
-teacher takes for fire are those that training draws most: there it is overruled.
+what smoke looks like where smoke has no labels. Teachers look before haze, blur, noise or night mode spoil a picture, so
+that the pupil learns to see in spite of these what they see without. Where nothing burns the labels are right, and the
+pictures that a teacher takes for fire are those that training draws most: there it is overruled.
 """
 
 import torch

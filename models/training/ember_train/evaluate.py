@@ -11,6 +11,7 @@ from .canvas import WITHOUT_PLUMES
 from .composite import ignite, make_bank
 from .metrics import IOUS, SIZES, Truth, interval, match, proportion_interval
 from .pack import Store
+from .photo import SPOILED
 from .predict import Found, Model
 from .thresholds import RECALL_WANTED, choose
 
@@ -52,6 +53,18 @@ def evaluate_ignited(store: Store, model: Model, split: str, rounds: int = 300, 
         truths.append(_truth(boxes, *pixels.shape[1::-1], True, "ignited"))
         founds.append(model.look(pixels))
     return report_of(truths, founds, None, rounds, quick)
+
+
+def evaluate_spoiled(store: Store, model: Model, split: str) -> dict:
+    """Figures of a split as it is and through each fault of a camera or link, all at the thresholds of the first."""
+    numbered = truths_of(store, split)
+    truths = [t for _, t in numbered]
+    reports, thresholds = {}, None
+    for name, spoil in {"none": lambda pixels: pixels, **SPOILED}.items():
+        founds = [model.look(spoil(np.asarray(store.pixels(i)))) for i, _ in numbered]
+        reports[name] = report = report_of(truths, founds, thresholds, quick=True)
+        thresholds = {duty: at["threshold"] for duty, at in report["duties"].items()}
+    return reports
 
 
 def report_of(truths: list[Truth], founds: list[Found], thresholds: dict | None = None, rounds: int = 300, quick: bool = False) -> dict:
@@ -141,6 +154,19 @@ def table(report: dict) -> str:
         for name, c in at["classes"].items():
             lines.append(f"{name}: precision {c['precision']:.3f}, recall {c['recall']:.3f}, F1 {c['f1']:.3f}")
         lines.append("pictures that alarm, by source: " + ", ".join(f"{s} {100 * v:.1f} %" for s, v in at["sources"].items()))
+    return "\n".join(lines) + "\n"
+
+
+def spoiled_table(reports: dict) -> str:
+    """Reports by fault as Markdown; the shares are of pictures that alarm."""
+    duties = [duty for duty in next(iter(reports.values()))["duties"] if duty != "patrol"]
+    shares = [f"{duty}: {of}" for duty in duties for of in ("burning", "smoke alone", "calm")]
+    columns = ["fault", *(f"mAP50 {name}" for name in CLASSES), *shares]
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    for name, report in reports.items():
+        cells = [f"{c['all']['map50']:.3f}" for c in report["classes"].values()]
+        cells += [f"{100 * at[key]:.1f} %" for at in map(report["duties"].get, duties) for key in ("recall", "smoke_recall", "false_alarms")]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 

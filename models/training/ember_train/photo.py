@@ -20,14 +20,14 @@ def vary_colour(rng: Rng, pixels: np.ndarray) -> np.ndarray:
 
 
 def compress(rng: Rng, pixels: np.ndarray) -> np.ndarray:
-    jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 75))])[1]
+    jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(12, 75))])[1]
     return cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
 
 
 def blur(rng: Rng, pixels: np.ndarray) -> np.ndarray:
     """Out of focus, or moved in one direction."""
     if rng.random() < 0.6:
-        return cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.5, 1.4))
+        return cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.5, 2.0))
     length = int(rng.integers(3, 7))
     kernel = np.zeros((length, length), np.float32)
     if rng.random() < 0.7:
@@ -39,7 +39,7 @@ def blur(rng: Rng, pixels: np.ndarray) -> np.ndarray:
 
 def add_noise(rng: Rng, pixels: np.ndarray) -> np.ndarray:
     """Sensor noise, a third of it shared by the channels."""
-    strength = rng.uniform(3, 14)
+    strength = rng.uniform(3, 18)
     height, width = pixels.shape[:2]
     # A tile of noise rolled into place costs a quarter of fresh noise over the whole picture.
     tile = rng.normal(0, strength, (height // 2 + 1, width // 2 + 1, 3)).astype(np.float32)
@@ -68,12 +68,45 @@ def shift_white(rng: Rng, pixels: np.ndarray) -> np.ndarray:
     return cv2.LUT(pixels, table[:, None])
 
 
-CHANCES = ((shift_white, 0.15), (add_haze, 0.10), (darken, 0.10), (blur, 0.08), (add_noise, 0.10), (compress, 0.15))
+def see_infrared(rng: Rng, pixels: np.ndarray) -> np.ndarray:
+    """The night mode of a camera: its infrared filter swings away, colour goes, and what is hot or lit burns out to white.
+
+    Red stands for the near infrared, in which a flame is brightest.
+    """
+    return _grey(pixels, rng.uniform(0.0, 0.2), rng.uniform(0.1, 0.4), rng.uniform(1.0, 1.5))
+
+
+def _grey(pixels: np.ndarray, blue: float, green: float, gain: float) -> np.ndarray:
+    weights = np.array([[blue, green, 1 - blue - green]], np.float32) * gain
+    return cv2.cvtColor(cv2.transform(pixels, weights), cv2.COLOR_GRAY2BGR)
+
+
+CHANCES = ((shift_white, 0.15), (add_haze, 0.10), (darken, 0.10), (blur, 0.15), (add_noise, 0.16), (see_infrared, 0.12), (compress, 0.22))
 
 
 def take_again(rng: Rng, pixels: np.ndarray) -> np.ndarray:
-    """Runs the faults in the order in which they happen: light, lens, sensor, link."""
+    """Runs the faults in the order in which they happen: light, lens, sensor, link. Never writes to `pixels`."""
     for fault, chance in CHANCES:
         if rng.random() < chance:
             pixels = fault(rng, pixels)
     return pixels
+
+
+def _with_noise(pixels: np.ndarray) -> np.ndarray:
+    return np.clip(pixels + np.random.default_rng(14).normal(0, 14, pixels.shape), 0, 255).astype(np.uint8)
+
+
+def _compressed(pixels: np.ndarray) -> np.ndarray:
+    return cv2.imdecode(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 20])[1], cv2.IMREAD_COLOR)
+
+
+# Each fault alone, at one strength: how a model fares on what another camera would have made of the same scenes.
+SPOILED = {
+    "night mode (grey)": lambda pixels: _grey(pixels, 0.1, 0.25, 1.2),
+    "night mode, noise of 14": lambda pixels: _grey(_with_noise(pixels), 0.1, 0.25, 1.2),
+    "dusk (gamma 2)": lambda pixels: cv2.LUT(pixels, (255 * (np.arange(256) / 255) ** 2).astype(np.uint8)),
+    "haze of 40 %": lambda pixels: (pixels * 0.6 + 0.4 * 215).astype(np.uint8),
+    "out of focus by 1.5 pixels": lambda pixels: cv2.GaussianBlur(pixels, (0, 0), 1.5),
+    "noise of 14": _with_noise,
+    "JPEG quality 20": _compressed,
+}

@@ -51,6 +51,7 @@ def train(run: Run, plan: Plan) -> None:
     run.out.mkdir(parents=True, exist_ok=True)
     checkpoint.settle_plan(run.out, plan, (run.out / "last.pt").exists())
     store = Store(run.pack)
+    Composer(store, None).shares(plan.mix)  # fails here rather than in every process
     if plan.bank:
         make_bank(store, plan.bank)
     if run.device != "cpu":
@@ -136,7 +137,7 @@ class _Loop:
             return
         # The same pictures in every process, so that all start alike.
         pictures = Batches(self.composer, self.plan.sample_at, self.plan.batch, 0, self.plan.seed, 0, MEASURED_BATCHES)
-        norm.measure(self.detector, (self._pixels(batch.to(self.device)) for batch in map(pictures.__getitem__, range(len(pictures)))))
+        norm.measure(self.detector, (self._floats(batch.to(self.device).pixels) for batch in map(pictures.__getitem__, range(len(pictures)))))
 
     def _teachers(self) -> list[Detector]:
         shapes = self.plan.teacher.split("+") if self.plan.teacher else []
@@ -144,8 +145,8 @@ class _Loop:
                 for path, shape in zip(self.run.teachers, shapes, strict=True)]
 
     @staticmethod
-    def _pixels(batch: Batch) -> Tensor:
-        return batch.pixels.float().contiguous(memory_format=torch.channels_last)
+    def _floats(pixels: Tensor) -> Tensor:
+        return pixels.float().contiguous(memory_format=torch.channels_last)
 
     def _hardness(self) -> dict[int, float]:
         """Scores of the negatives under the weights that mine, kept beside the run for resuming."""
@@ -168,12 +169,12 @@ class _Loop:
         return {int(k): v for k, v in json.loads(path.read_text()).items()}
 
     def _learn(self, batch: Batch) -> tuple:
-        pixels = self._pixels(batch)
+        pixels = self._floats(batch.pixels)
         with mixed_precision(self.device):
             logits = self.detector(pixels)
         parts = loss_of(logits.float(), batch)
         if self.teachers:
-            taught = lesson(logits.float(), told(self.teachers, pixels, batch), *pixels.shape[2:])
+            taught = lesson(logits.float(), told(self.teachers, self._floats(batch.clear), batch), *pixels.shape[2:])
             parts.total = (1 - self.plan.taught) * parts.total + self.plan.taught * taught
         parts.total.backward()
         gradient = self._share_and_clip()

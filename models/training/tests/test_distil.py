@@ -42,7 +42,7 @@ def test_a_teacher_is_overruled_where_nothing_burns():
 
     def sample(boxes, unlabelled, calm):
         arrays = (np.array(some, np.float32).reshape(-1, side) for some, side in ((boxes, 5), (unlabelled, 4), (calm, 4)))
-        return Sample(np.full((64, 64, 3), 90, np.uint8), *arrays)
+        return Sample(*[np.full((64, 64, 3), 90, np.uint8)] * 2, *arrays)
 
     batch = collate([sample(fire, none, half), sample(none, none, whole), sample(none, whole, none), sample(none, none, none)])
     pixels = batch.pixels.float()

@@ -16,6 +16,7 @@ from ember_train.canvas import Composer, Mix, bare_surface
 from ember_train.composite import Bank, ignite, make_bank
 from ember_train.manifest import verify
 from ember_train.pack import Store
+from ember_train.photo import CHANCES, SPOILED, take_again
 from ember_train.plan import Plan
 from ember_train.plume import render_flame, render_smoke
 from ember_train.problems import BadInput
@@ -47,6 +48,8 @@ def test_data_train_resume_export_evaluate_and_manifest(toy, tmp_path):
     kinds = [node.op_type for node in onnx.load(model / "toy-128x96-int8.onnx").graph.node]
     assert "QuantizeLinear" in kinds and "DequantizeLinear" in kinds
     assert "| flame | all | 6 |" in run("evaluate", *files, "--pack", pack, "--out", tmp_path / "report")
+    rows = run("evaluate", *files, "--pack", pack, "--spoiled").strip().splitlines()
+    assert len(rows) == 2 + 1 + len(SPOILED) and all(row.count("|") == 10 for row in rows), rows
     run("manifest", *files, "--report", tmp_path / "report" / "report.json", "--version", "0.0.1", "--origin", "a toy set", "--duty", "watch")
     manifest = tomllib.loads((model / "model.toml").read_text())
     assert [v["width"] for v in manifest["variant"]] == [128, 128]
@@ -142,6 +145,8 @@ def test_calm_pictures_are_mined_by_other_weights_and_weights_averaged(toy, tmp_
     for wrong, words in (("none.pt", "weights are missing"), ("coco.onnx", "COCO weights know no fire")):
         assert words in run(*settings, "--out", tmp_path / "c", "--mine-by", tmp_path / wrong, fails=True)
     assert "found 'b', expected name=share" in run(*settings, "--out", tmp_path / "c", "--sources", "a=0.5,b", fails=True)
+    message = run(*settings, "--out", tmp_path / "d", "--sources", "toy=0", fails=True)
+    assert message.startswith(f"{tmp_path / 'pack'}: found no source") and "sources: toy (10 pictures, share 0)" in message, message
     run("average", tmp_path / "a" / "final.pt", tmp_path / "b" / "final.pt", "--share", 0.7, "--out", tmp_path / "mean.pt")
     first, second, mean = (torch.load(tmp_path / at, weights_only=True) for at in ("a/final.pt", "b/final.pt", "mean.pt"))
     assert all(torch.allclose(0.7 * first[k] + 0.3 * second[k], mean[k], atol=1e-6) for k in mean)
@@ -155,7 +160,28 @@ def test_the_same_number_gives_the_same_sample(toy, tmp_path):
     composer = Composer(store, make_bank(store, 7))
     first, again = (composer.compose(np.random.default_rng((1, 2)), Mix(), 96, 128) for _ in range(2))
     assert np.array_equal(first.pixels, again.pixels) and np.array_equal(first.boxes, again.boxes)
+    # What the teachers see is the same canvas before air, lens, sensor and link had their way.
+    spoiled = [composer.compose(np.random.default_rng((1, n)), Mix(), 96, 128) for n in range(20)]
+    assert 0 < sum(np.array_equal(s.pixels, s.clear) for s in spoiled) < 20
+    assert all(s.pixels.shape == s.clear.shape and abs(s.pixels.mean() - s.clear.mean()) < 90 for s in spoiled)
     assert json.loads((tmp_path / "pack" / "index.json").read_text())[0]["name"] == "p00"
+
+
+def test_what_a_camera_does_to_a_picture_spoils_a_copy():
+    pixels = np.random.default_rng(3).integers(0, 200, (48, 64, 3)).astype(np.uint8)
+    kept = pixels.copy()
+    for seed in range(60):
+        again = take_again(np.random.default_rng(seed), pixels)
+        assert again.shape == pixels.shape and again.dtype == np.uint8 and np.array_equal(pixels, kept)
+    for fault, _ in CHANCES:
+        assert not np.array_equal(fault(np.random.default_rng(5), pixels), pixels), fault
+    for name, spoil in SPOILED.items():
+        spoiled = spoil(pixels)
+        assert spoiled.shape == pixels.shape and not np.array_equal(spoiled, pixels), name
+        assert np.ptp(spoiled.astype(int), axis=2).max() == 0 or "night" not in name
+    # In the night mode a flame is brighter than grass as bright to the eye.
+    flame, grass = (np.full((8, 8, 3), colour, np.uint8) for colour in ((20, 90, 200), (60, 150, 90)))
+    assert SPOILED["night mode (grey)"](flame).mean() > 1.2 * SPOILED["night mode (grey)"](grass).mean()
 
 
 def test_a_bare_surface_is_a_part_of_a_calm_picture_and_burns_nowhere(toy, tmp_path):

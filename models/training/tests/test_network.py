@@ -100,7 +100,7 @@ def test_norms_change_nothing_where_they_are_put_in_and_folded_away_again():
 
 
 def sample(boxes, unlabelled=()):
-    return Sample(np.zeros((64, 64, 3), np.uint8), np.array(boxes, np.float32).reshape(-1, 5), np.array(unlabelled, np.float32).reshape(-1, 4), np.zeros((0, 4), np.float32))
+    return Sample(*[np.zeros((64, 64, 3), np.uint8)] * 2, np.array(boxes, np.float32).reshape(-1, 5), np.array(unlabelled, np.float32).reshape(-1, 4), np.zeros((0, 4), np.float32))
 
 
 def test_an_anchor_answers_for_at_most_one_box_and_every_box_has_one():
