@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::names::class_of;
 use super::yolo::stem;
@@ -13,9 +14,11 @@ use super::{DatasetError, Labelled, Problem, Readings, SPLITS, canonical_split, 
 const LARGEST_BYTES: u64 = 1 << 30;
 
 #[derive(Deserialize)]
-struct File {
-    images: Vec<Image>,
-    annotations: Vec<Annotation>,
+struct File<'a> {
+    #[serde(borrow)]
+    images: Vec<&'a RawValue>,
+    #[serde(borrow)]
+    annotations: Vec<&'a RawValue>,
     categories: Vec<Category>,
 }
 
@@ -51,6 +54,42 @@ impl Annotation {
 struct Category {
     id: i64,
     name: String,
+}
+
+/// An item of one of the lists.
+struct Listed<T> {
+    item: T,
+    /// Its place in the list, from 0 on.
+    place: usize,
+    /// The line of the file on which it begins, from 1 on.
+    line: usize,
+}
+
+/// A fault, and the line it is found on.
+type Fault = (usize, String);
+
+/// Reads the items of a list, parts of `text`.
+fn listed<'a, T: Deserialize<'a>>(text: &str, parts: &[&'a RawValue]) -> Result<Vec<Listed<T>>, Fault> {
+    let (mut line, mut counted) = (1, 0);
+    let mut items = Vec::with_capacity(parts.len());
+    for (place, part) in parts.iter().enumerate() {
+        // A raw value is a slice of the text that was read.
+        let start = part.get().as_ptr().addr() - text.as_ptr().addr();
+        line += text[counted..start].matches('\n').count();
+        counted = start;
+        let item = serde_json::from_str(part.get()).map_err(|error| {
+            let within = error.line().saturating_sub(1);
+            (line + within, without_place(&error))
+        })?;
+        items.push(Listed { item, place, line });
+    }
+    Ok(items)
+}
+
+/// What is wrong, without the line and column, which are those of the part that was read.
+fn without_place(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    said.split(" at line ").next().unwrap_or(&said).to_owned()
 }
 
 /// Returns the COCO files of a folder: in it, in `annotations`, or in the folders of its splits.
@@ -103,13 +142,17 @@ fn read_file(path: &Path, readings: &mut Readings) -> Result<(), DatasetError> {
         path: path.to_owned(),
         source,
     })?;
-    let file: File = serde_json::from_str(&text).map_err(|error| {
+    let unfit = |(line, found): Fault| {
         DatasetError::Unfit(Problem::at_line(
             path,
-            error.line(),
-            format!("expected a COCO file with images, annotations and categories: {error}"),
+            line,
+            format!("expected a COCO file with images, annotations and categories: {found}"),
         ))
-    })?;
+    };
+    let file: File<'_> =
+        serde_json::from_str(&text).map_err(|error| unfit((error.line(), without_place(&error))))?;
+    let images = listed::<Image>(&text, &file.images).map_err(unfit)?;
+    let annotations = listed::<Annotation>(&text, &file.annotations).map_err(unfit)?;
     let mut classes = BTreeMap::new();
     for category in &file.categories {
         classes.insert(category.id, class_of(&category.name));
@@ -129,33 +172,34 @@ fn read_file(path: &Path, readings: &mut Readings) -> Result<(), DatasetError> {
         )));
     }
     let split = split_of(path);
-    let mut boxes: BTreeMap<String, Vec<(usize, &Annotation)>> = BTreeMap::new();
-    for (place, annotation) in file.annotations.iter().enumerate() {
-        boxes
-            .entry(annotation.image_id.to_string())
-            .or_default()
-            .push((place, annotation));
+    let mut boxes: BTreeMap<String, Vec<&Listed<Annotation>>> = BTreeMap::new();
+    for annotation in &annotations {
+        let image = annotation.item.image_id.to_string();
+        boxes.entry(image).or_default().push(annotation);
     }
     let mut known = 0;
-    for image in &file.images {
-        let place = format!("{}: image {:?}", path.display(), image.file_name);
-        let annotations = boxes.get(&image.id.to_string()).map_or(&[][..], Vec::as_slice);
-        known += annotations.len();
-        match read_image(path, image, annotations, &classes) {
+    for image in &images {
+        let own = boxes
+            .get(&image.item.id.to_string())
+            .map_or(&[][..], Vec::as_slice);
+        known += own.len();
+        match read_image(path, image, own, &classes) {
             Ok(mut picture) => {
                 picture.split.clone_from(&split);
                 readings.pictures.push(picture);
             }
-            Err(message) => readings
-                .problems
-                .push((split.clone(), Problem::new(place, message))),
+            Err((line, message)) => {
+                let message = format!("image {:?}: {message}", image.item.file_name);
+                let problem = Problem::at_line(path, line, message);
+                readings.problems.push((split.clone(), problem));
+            }
         }
     }
-    if known < file.annotations.len() {
+    if known < annotations.len() {
         readings.notes.push(format!(
             "{}: {} annotation(s) are of pictures that are not listed and were left out",
             path.display(),
-            file.annotations.len() - known
+            annotations.len() - known
         ));
     }
     Ok(())
@@ -163,23 +207,34 @@ fn read_file(path: &Path, readings: &mut Readings) -> Result<(), DatasetError> {
 
 fn read_image(
     json: &Path,
-    image: &Image,
-    annotations: &[(usize, &Annotation)],
+    listed: &Listed<Image>,
+    annotations: &[&Listed<Annotation>],
     classes: &BTreeMap<i64, Option<crate::flow::detection::Class>>,
-) -> Result<Labelled, String> {
+) -> Result<Labelled, Fault> {
+    let image = &listed.item;
+    let of_image = |message: String| (listed.line, message);
     let side = |side: Option<f64>| side.filter(|side| (1.0..=65_535.0).contains(side));
-    let path = find_picture(json, &image.file_name).ok_or("there is no such picture")?;
+    let path = find_picture(json, &image.file_name).ok_or_else(|| of_image("there is no such picture".to_owned()))?;
     let size = side(image.width).zip(side(image.height));
     let (width, height) = match size {
         Some(size) => size,
         // Some tools leave the size out; then it is the file's own.
         None => image::image_dimensions(&path)
             .map(|(width, height)| (f64::from(width), f64::from(height)))
-            .map_err(|error| format!("has no size, and the file does not say it either: {error}"))?,
+            .map_err(|error| {
+                of_image(format!(
+                    "has no size, and the file does not say it either: {error}"
+                ))
+            })?,
     };
     let mut labels = Vec::new();
-    for (place, annotation) in annotations {
-        let fault = |message: String| format!("{}: {message}", annotation.name(*place));
+    for Listed {
+        item: annotation,
+        place,
+        line,
+    } in annotations
+    {
+        let fault = |message: String| (*line, format!("{}: {message}", annotation.name(*place)));
         let class = classes.get(&annotation.category_id).ok_or_else(|| {
             let known: Vec<_> = classes.keys().map(ToString::to_string).collect();
             fault(format!(

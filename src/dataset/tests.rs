@@ -333,11 +333,21 @@ fn coco_is_read_and_its_faults_are_named() {
         ),
     ] {
         let error = of(&text).read(&ReadOptions::default()).unwrap_err().to_string();
-        assert!(
-            error.contains("image \"a.jpg\"") && error.contains(message),
-            "{error}"
-        );
+        let place = "instances_val2024.json:3: image \"a.jpg\": ";
+        assert!(error.contains(&format!("{place}{message}")), "{error}");
     }
+    let nowhere = sound.replace("b.jpg", "c.jpg");
+    let error = of(&nowhere).read(&ReadOptions::default()).unwrap_err().to_string();
+    assert!(
+        error.contains("instances_val2024.json:2: image \"c.jpg\": there is no such picture"),
+        "{error}"
+    );
+    let not_a_box = sound.replace("\"iscrowd\": 0", "\n\"iscrowd\": \"no\"");
+    let error = of(&not_a_box).read(&ReadOptions::default()).unwrap_err().to_string();
+    assert!(
+        error.contains("instances_val2024.json:4: expected a COCO file") && !error.contains("at line"),
+        "{error}"
+    );
     let broken = Folder::new(&[(
         "x.json",
         "{\"images\": [],\n\"annotations\": [], \"categories\": 3}",
