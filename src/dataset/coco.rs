@@ -42,10 +42,10 @@ struct Annotation {
 
 impl Annotation {
     /// Returns what it is found by in the file: its id, or its place in the list where it has none.
-    fn name(&self, place: usize) -> String {
+    fn name(&self, index: usize) -> String {
         match &self.id {
             Some(id) => format!("annotation {id}"),
-            None => format!("annotations[{place}]"),
+            None => format!("annotations[{index}]"),
         }
     }
 }
@@ -57,10 +57,10 @@ struct Category {
 }
 
 /// An item of one of the lists.
-struct Listed<T> {
-    item: T,
+struct Item<T> {
+    value: T,
     /// Its place in the list, from 0 on.
-    place: usize,
+    index: usize,
     /// The line of the file on which it begins, from 1 on.
     line: usize,
 }
@@ -68,20 +68,27 @@ struct Listed<T> {
 /// A fault, and the line it is found on.
 type Fault = (usize, String);
 
-/// Reads the items of a list, parts of `text`.
-fn listed<'a, T: Deserialize<'a>>(text: &str, parts: &[&'a RawValue]) -> Result<Vec<Listed<T>>, Fault> {
+/// Reads the items of a list, parts of `text`. A fault names the list and the place in it: many files are one line long.
+fn read_items<'a, T: Deserialize<'a>>(
+    text: &str,
+    list: &str,
+    parts: &[&'a RawValue],
+) -> Result<Vec<Item<T>>, Fault> {
     let (mut line, mut counted) = (1, 0);
     let mut items = Vec::with_capacity(parts.len());
-    for (place, part) in parts.iter().enumerate() {
+    for (index, part) in parts.iter().enumerate() {
         // A raw value is a slice of the text that was read.
         let start = part.get().as_ptr().addr() - text.as_ptr().addr();
         line += text[counted..start].matches('\n').count();
         counted = start;
-        let item = serde_json::from_str(part.get()).map_err(|error| {
+        let value = serde_json::from_str(part.get()).map_err(|error| {
             let within = error.line().saturating_sub(1);
-            (line + within, without_place(&error))
+            (
+                line + within,
+                format!("{list}[{index}]: {}", without_place(&error)),
+            )
         })?;
-        items.push(Listed { item, place, line });
+        items.push(Item { value, index, line });
     }
     Ok(items)
 }
@@ -89,7 +96,9 @@ fn listed<'a, T: Deserialize<'a>>(text: &str, parts: &[&'a RawValue]) -> Result<
 /// What is wrong, without the line and column, which are those of the part that was read.
 fn without_place(error: &serde_json::Error) -> String {
     let said = error.to_string();
-    said.split(" at line ").next().unwrap_or(&said).to_owned()
+    said.rsplit_once(" at line ")
+        .map_or(said.as_str(), |(said, _)| said)
+        .to_owned()
 }
 
 /// Returns the COCO files of a folder: in it, in `annotations`, or in the folders of its splits.
@@ -150,9 +159,9 @@ fn read_file(path: &Path, readings: &mut Readings) -> Result<(), DatasetError> {
         ))
     };
     let file: File<'_> =
-        serde_json::from_str(&text).map_err(|error| unfit((error.line(), without_place(&error))))?;
-    let images = listed::<Image>(&text, &file.images).map_err(unfit)?;
-    let annotations = listed::<Annotation>(&text, &file.annotations).map_err(unfit)?;
+        serde_json::from_str(&text).map_err(|error| unfit((error.line(), error.to_string())))?;
+    let images = read_items::<Image>(&text, "images", &file.images).map_err(unfit)?;
+    let annotations = read_items::<Annotation>(&text, "annotations", &file.annotations).map_err(unfit)?;
     let mut classes = BTreeMap::new();
     for category in &file.categories {
         classes.insert(category.id, class_of(&category.name));
@@ -172,15 +181,15 @@ fn read_file(path: &Path, readings: &mut Readings) -> Result<(), DatasetError> {
         )));
     }
     let split = split_of(path);
-    let mut boxes: BTreeMap<String, Vec<&Listed<Annotation>>> = BTreeMap::new();
+    let mut boxes: BTreeMap<String, Vec<&Item<Annotation>>> = BTreeMap::new();
     for annotation in &annotations {
-        let image = annotation.item.image_id.to_string();
+        let image = annotation.value.image_id.to_string();
         boxes.entry(image).or_default().push(annotation);
     }
     let mut known = 0;
     for image in &images {
         let own = boxes
-            .get(&image.item.id.to_string())
+            .get(&image.value.id.to_string())
             .map_or(&[][..], Vec::as_slice);
         known += own.len();
         match read_image(path, image, own, &classes) {
@@ -189,7 +198,7 @@ fn read_file(path: &Path, readings: &mut Readings) -> Result<(), DatasetError> {
                 readings.pictures.push(picture);
             }
             Err((line, message)) => {
-                let message = format!("image {:?}: {message}", image.item.file_name);
+                let message = format!("image {:?}: {message}", image.value.file_name);
                 let problem = Problem::at_line(path, line, message);
                 readings.problems.push((split.clone(), problem));
             }
@@ -207,14 +216,15 @@ fn read_file(path: &Path, readings: &mut Readings) -> Result<(), DatasetError> {
 
 fn read_image(
     json: &Path,
-    listed: &Listed<Image>,
-    annotations: &[&Listed<Annotation>],
+    image: &Item<Image>,
+    annotations: &[&Item<Annotation>],
     classes: &BTreeMap<i64, Option<crate::flow::detection::Class>>,
 ) -> Result<Labelled, Fault> {
-    let image = &listed.item;
-    let of_image = |message: String| (listed.line, message);
+    let (image, line) = (&image.value, image.line);
+    let of_image = |message: String| (line, message);
     let side = |side: Option<f64>| side.filter(|side| (1.0..=65_535.0).contains(side));
-    let path = find_picture(json, &image.file_name).ok_or_else(|| of_image("there is no such picture".to_owned()))?;
+    let path = find_picture(json, &image.file_name)
+        .ok_or_else(|| of_image("there is no such picture".to_owned()))?;
     let size = side(image.width).zip(side(image.height));
     let (width, height) = match size {
         Some(size) => size,
@@ -228,13 +238,9 @@ fn read_image(
             })?,
     };
     let mut labels = Vec::new();
-    for Listed {
-        item: annotation,
-        place,
-        line,
-    } in annotations
-    {
-        let fault = |message: String| (*line, format!("{}: {message}", annotation.name(*place)));
+    for item in annotations {
+        let (annotation, line) = (&item.value, item.line);
+        let fault = |message: String| (line, format!("{}: {message}", annotation.name(item.index)));
         let class = classes.get(&annotation.category_id).ok_or_else(|| {
             let known: Vec<_> = classes.keys().map(ToString::to_string).collect();
             fault(format!(

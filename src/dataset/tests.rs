@@ -337,17 +337,27 @@ fn coco_is_read_and_its_faults_are_named() {
         assert!(error.contains(&format!("{place}{message}")), "{error}");
     }
     let nowhere = sound.replace("b.jpg", "c.jpg");
-    let error = of(&nowhere).read(&ReadOptions::default()).unwrap_err().to_string();
+    let error = of(&nowhere)
+        .read(&ReadOptions::default())
+        .unwrap_err()
+        .to_string();
     assert!(
         error.contains("instances_val2024.json:2: image \"c.jpg\": there is no such picture"),
         "{error}"
     );
-    let not_a_box = sound.replace("\"iscrowd\": 0", "\n\"iscrowd\": \"no\"");
-    let error = of(&not_a_box).read(&ReadOptions::default()).unwrap_err().to_string();
-    assert!(
-        error.contains("instances_val2024.json:4: expected a COCO file") && !error.contains("at line"),
-        "{error}"
-    );
+    // Names of more than one byte a letter, and items on lines of their own.
+    let not_a_number = sound
+        .replace("a.jpg", "麦田.jpg")
+        .replace("\"iscrowd\": 0", "\n\"iscrowd\": \"at line 9\"");
+    for (text, line) in [(not_a_number.clone(), 4), (not_a_number.replace('\n', ""), 1)] {
+        let error = of(&text).read(&ReadOptions::default()).unwrap_err().to_string();
+        let words = format!("instances_val2024.json:{line}: expected a COCO file");
+        assert!(error.contains(&words), "{error}");
+        assert!(
+            error.contains("annotations[0]: invalid type: string \"at line 9\", expected i64"),
+            "{error}"
+        );
+    }
     let broken = Folder::new(&[(
         "x.json",
         "{\"images\": [],\n\"annotations\": [], \"categories\": 3}",

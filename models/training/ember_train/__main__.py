@@ -207,7 +207,7 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="mAP50 only, no intervals")
     kinds = parser.add_mutually_exclusive_group()
     kinds.add_argument("--ignited", action="store_true", help="the split's calm scenes with rendered fires instead")
-    kinds.add_argument("--spoiled", action="store_true", help="through each fault of cameras and links in turn, in night mode too (a table alone)")
+    kinds.add_argument("--spoiled", action="store_true", help="a table of the split through faults of cameras and links in turn, such as night mode")
     parser.set_defaults(act=_act_evaluate)
 
 
@@ -221,7 +221,12 @@ def _act_evaluate(a) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         models = [_exported(path, a.shape, Path(scratch)) if path.suffix == ".pt" else path for path in a.models]
         if a.spoiled:
-            return print(spoiled_table(evaluate_spoiled(Store(a.pack), Model(models), a.split)))
+            text = spoiled_table(evaluate_spoiled(Store(a.pack), Model(models), a.split))
+            print(text)
+            if a.out:
+                a.out.mkdir(parents=True, exist_ok=True)
+                (a.out / "spoiled.md").write_text(text)
+            return
         measure = evaluate_ignited if a.ignited else evaluate
         report = measure(Store(a.pack), Model(models), a.split, quick=a.quick)
     print(table(report))

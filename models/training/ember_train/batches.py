@@ -10,11 +10,11 @@ from .loss import Batch
 
 
 class Batches(Dataset):
-    """Batch `step` of process `rank`. `plan(step)` says mix, height and width."""
+    """Batch `step` of process `rank`. `plan(step)` says mix, height and width; `taught` whether teachers will look."""
 
-    def __init__(self, composer: Composer, plan, size: int, rank: int, seed: int, first: int, last: int):
+    def __init__(self, composer: Composer, plan, size: int, rank: int, seed: int, first: int, last: int, taught: bool = False):
         self.composer, self.plan, self.size = composer, plan, size
-        self.rank, self.seed, self.first, self.last = rank, seed, first, last
+        self.rank, self.seed, self.first, self.last, self.taught = rank, seed, first, last, taught
 
     def __len__(self) -> int:
         return self.last - self.first
@@ -24,11 +24,12 @@ class Batches(Dataset):
         mix, height, width = self.plan(step)
         samples = [self.composer.compose(np.random.default_rng((self.seed, step, self.rank, i)), mix, height, width)
                    for i in range(self.size)]
-        return collate(samples)
+        return collate(samples, self.taught)
 
 
-def collate(samples: list[Sample]) -> Batch:
-    pixels, clear = (torch.from_numpy(np.stack(each)).permute(0, 3, 1, 2) for each in zip(*((s.pixels, s.clear) for s in samples)))
+def collate(samples: list[Sample], taught: bool = False) -> Batch:
+    pixels = _stacked([s.pixels for s in samples])
+    clear = _stacked([s.clear for s in samples]) if taught else None
     count = max(len(s.boxes) for s in samples)
     boxes = np.zeros((len(samples), count, 5), np.float32)
     exists = np.zeros((len(samples), count), bool)
@@ -38,6 +39,10 @@ def collate(samples: list[Sample]) -> Batch:
     boxes = torch.from_numpy(boxes)
     targets = Targets(boxes[..., 0].long(), boxes[..., 1:], torch.from_numpy(exists))
     return Batch(pixels, clear, targets, _regions([s.unlabelled for s in samples]), _regions([s.calm for s in samples]))
+
+
+def _stacked(pictures: list[np.ndarray]) -> torch.Tensor:
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
 
 
 def _regions(own: list[np.ndarray]) -> torch.Tensor:

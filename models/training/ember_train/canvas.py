@@ -40,7 +40,7 @@ WITHOUT_PLUMES = ("none_cair_normal", "rendered", "rendered_lookalike")
 
 @dataclass
 class Sample:
-    """Canvas (uint8 BGR), the same before air, lens, sensor and link spoiled it, boxes (class, x0, y0, x1, y1 in pixels),
+    """Canvas (uint8 BGR), the same before air, lens, sensor and link spoiled it (or itself where they did not), boxes (class, x0, y0, x1, y1 in pixels),
     regions without smoke labels, regions where nothing burns."""
 
     pixels: np.ndarray
@@ -72,10 +72,15 @@ class Composer:
         weights = named | {s: each * len(pool) for s, pool in self.by_source.items() if s not in named}
         total = sum(weights.values())
         if not total:
-            found = ", ".join(f"{s} ({len(pool)} pictures, share 0)" for s, pool in self.by_source.items()) or "none"
-            raise BadInput([Problem(self.store.folder, 0, f"found no source of burning train pictures to draw from, expected one with a share "
-                                                          f"above 0 (--sources); sources: {found}")])
+            found = ", ".join(f"{s} ({len(pool)} pictures)" for s, pool in self.by_source.items())
+            raise BadInput([Problem(self.store.folder, 0, f"--sources gives the share 0 to every source of burning train pictures ({found})" if found
+                                    else "holds no burning train picture, expected some, or --negatives 1")])
         return list(weights), np.array(list(weights.values())) / total
+
+    def check(self, mix: Mix) -> None:
+        """Refuses a mix for which there is nothing to draw."""
+        if mix.negatives < 1 or not len(self.negatives):
+            self.shares(mix)
 
     def draw(self, rng: Rng, mix: Mix) -> tuple[np.ndarray, np.ndarray, bool]:
         """One picture: pixels, boxes (relative), whether its smoke is labelled."""

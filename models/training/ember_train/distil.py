@@ -1,4 +1,4 @@
-"""Lessons from a trained detector of another shape: its boxes and scores of the same pixels, instead of labels.
+"""Lessons from a trained detector of another shape: its boxes and scores of the same scene, instead of labels.
 
 Labels cut one fire into boxes as somebody pleased; what a trained network says of it is at least consistent, and says
 what smoke looks like where smoke has no labels. Teachers look before haze, blur, noise or night mode spoil a picture, so
@@ -18,15 +18,15 @@ NOTHING = -12.0  # the logit of what is surely not there
 
 
 @torch.no_grad()
-def told(teachers: list[Detector], pixels: Tensor, batch: Batch) -> Tensor:
-    """What the teachers say of each anchor, with one voice, in fp32; nothing where nothing burns."""
-    cells, strides = grid(*pixels.shape[2:], pixels.device)
+def told(teachers: list[Detector], clear: Tensor, batch: Batch) -> Tensor:
+    """What the teachers say of each anchor of the unspoiled pictures, with one voice, in fp32; nothing where nothing burns."""
+    cells, strides = grid(*clear.shape[2:], clear.device)
     calm = within(batch.calm, (cells + 0.5) * strides)
     asked = ~calm.all(1)
-    said = pixels.new_full((len(pixels), len(cells), 5 + teachers[0].shape.classes), NOTHING)
+    said = clear.new_full((len(clear), len(cells), 5 + teachers[0].shape.classes), NOTHING)
     if asked.any():
-        some = pixels[asked].contiguous(memory_format=torch.channels_last)
-        with mixed_precision(pixels.device):
+        some = clear[asked].contiguous(memory_format=torch.channels_last)
+        with mixed_precision(clear.device):
             said[asked] = torch.stack([teacher(some).float() for teacher in teachers]).mean(0)
     said[..., 4].masked_fill_(calm, NOTHING)
     return said

@@ -159,13 +159,13 @@ def table(report: dict) -> str:
 
 def spoiled_table(reports: dict) -> str:
     """Reports by fault as Markdown; the shares are of pictures that alarm."""
-    duties = [duty for duty in next(iter(reports.values()))["duties"] if duty != "patrol"]
+    duties = [duty for duty in next(iter(reports.values()))["duties"] if duty != "patrol"]  # whose thresholds are those of watch
     shares = [f"{duty}: {of}" for duty in duties for of in ("burning", "smoke alone", "calm")]
     columns = ["fault", *(f"mAP50 {name}" for name in CLASSES), *shares]
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     for name, report in reports.items():
         cells = [f"{c['all']['map50']:.3f}" for c in report["classes"].values()]
-        cells += [f"{100 * at[key]:.1f} %" for at in map(report["duties"].get, duties) for key in ("recall", "smoke_recall", "false_alarms")]
+        cells += ["–" if np.isnan(at[key]) else f"{100 * at[key]:.1f} %" for at in map(report["duties"].get, duties) for key in ("recall", "smoke_recall", "false_alarms")]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

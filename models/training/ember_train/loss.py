@@ -15,11 +15,11 @@ BOX_WEIGHT = 5.0
 
 @dataclass
 class Batch:
-    """Pixels (B, 3, H, W), the same unspoiled for teachers, targets, and regions (B, R, 4; corners) in which smoke is not
+    """Pixels (B, 3, H, W), the same unspoiled for teachers where there are any, targets, and regions (B, R, 4; corners) in which smoke is not
     labelled, and in which nothing burns."""
 
     pixels: Tensor
-    clear: Tensor
+    clear: Tensor | None
     targets: Targets
     unlabelled: Tensor
     calm: Tensor
@@ -32,7 +32,7 @@ class Batch:
 
     def _each(self, act) -> "Batch":
         t = self.targets
-        return Batch(act(self.pixels), act(self.clear), Targets(act(t.classes), act(t.corners), act(t.exists)), act(self.unlabelled), act(self.calm))
+        return Batch(act(self.pixels), None if self.clear is None else act(self.clear), Targets(act(t.classes), act(t.corners), act(t.exists)), act(self.unlabelled), act(self.calm))
 
 
 @dataclass

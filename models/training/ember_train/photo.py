@@ -20,8 +20,11 @@ def vary_colour(rng: Rng, pixels: np.ndarray) -> np.ndarray:
 
 
 def compress(rng: Rng, pixels: np.ndarray) -> np.ndarray:
-    jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(12, 75))])[1]
-    return cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
+    return _jpeg(pixels, int(rng.integers(12, 75)))
+
+
+def _jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
+    return cv2.imdecode(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
 
 
 def blur(rng: Rng, pixels: np.ndarray) -> np.ndarray:
@@ -38,28 +41,36 @@ def blur(rng: Rng, pixels: np.ndarray) -> np.ndarray:
 
 
 def add_noise(rng: Rng, pixels: np.ndarray) -> np.ndarray:
-    """Sensor noise, a third of it shared by the channels."""
-    strength = rng.uniform(3, 18)
+    return _noise(rng, pixels, rng.uniform(4, 25))
+
+
+def _noise(rng: Rng, pixels: np.ndarray, deviation: float) -> np.ndarray:
+    """Sensor noise; half of its variance is shared by the channels."""
     height, width = pixels.shape[:2]
     # A tile of noise rolled into place costs a quarter of fresh noise over the whole picture.
-    tile = rng.normal(0, strength, (height // 2 + 1, width // 2 + 1, 3)).astype(np.float32)
+    tile = rng.normal(0, deviation / np.sqrt(2), (height // 2 + 1, width // 2 + 1, 3)).astype(np.float32)
     noise = np.tile(tile + tile.mean(2, keepdims=True), (2, 2, 1))[:height, :width]
     return np.clip(pixels + noise, 0, 255).astype(np.uint8)
 
 
 def add_haze(rng: Rng, pixels: np.ndarray) -> np.ndarray:
     """Air light, thicker towards the top, where a camera looks farther."""
-    height = pixels.shape[0]
     top, bottom = rng.uniform(0.1, 0.5), rng.uniform(0.0, 0.2)
-    share = np.linspace(top, bottom, height, dtype=np.float32)[:, None, None]
-    air = rng.uniform(140, 225) + rng.uniform(-10, 10, 3)
-    return (pixels * (1 - share) + air.astype(np.float32) * share).astype(np.uint8)
+    return _haze(pixels, top, bottom, rng.uniform(140, 225) + rng.uniform(-10, 10, 3))
+
+
+def _haze(pixels: np.ndarray, top: float, bottom: float, air: np.ndarray | float) -> np.ndarray:
+    share = np.linspace(top, bottom, pixels.shape[0], dtype=np.float32)[:, None, None]
+    return (pixels * (1 - share) + np.float32(air) * share).astype(np.uint8)
 
 
 def darken(rng: Rng, pixels: np.ndarray) -> np.ndarray:
     """Dusk and night: mid-tones sink, what shines stays."""
-    curve = 255 * (np.arange(256) / 255) ** rng.uniform(1.4, 2.8)
-    return cv2.LUT(pixels, curve.astype(np.uint8))
+    return _dusk(pixels, rng.uniform(1.4, 2.8))
+
+
+def _dusk(pixels: np.ndarray, gamma: float) -> np.ndarray:
+    return cv2.LUT(pixels, (255 * (np.arange(256) / 255) ** gamma).astype(np.uint8))
 
 
 def shift_white(rng: Rng, pixels: np.ndarray) -> np.ndarray:
@@ -69,11 +80,14 @@ def shift_white(rng: Rng, pixels: np.ndarray) -> np.ndarray:
 
 
 def see_infrared(rng: Rng, pixels: np.ndarray) -> np.ndarray:
-    """The night mode of a camera: its infrared filter swings away, colour goes, and what is hot or lit burns out to white.
+    """The night mode of a camera: its infrared filter swings away, colour and then shades are lost, gain and noise rise.
 
-    Red stands for the near infrared, in which a flame is brightest.
+    Red, often, stands for the near infrared, in which a flame is brightest; so is foliage, which a photo cannot tell:
+    there it is green instead that counts most.
     """
-    return _grey(pixels, rng.uniform(0.0, 0.2), rng.uniform(0.1, 0.4), rng.uniform(1.0, 1.5))
+    if rng.random() < 0.4:
+        pixels = add_noise(rng, pixels)
+    return _grey(pixels, rng.uniform(0.0, 0.2), rng.uniform(0.1, 0.7), rng.uniform(1.0, 1.5))
 
 
 def _grey(pixels: np.ndarray, blue: float, green: float, gain: float) -> np.ndarray:
@@ -85,28 +99,21 @@ CHANCES = ((shift_white, 0.15), (add_haze, 0.10), (darken, 0.10), (blur, 0.15), 
 
 
 def take_again(rng: Rng, pixels: np.ndarray) -> np.ndarray:
-    """Runs the faults in the order in which they happen: light, lens, sensor, link. Never writes to `pixels`."""
+    """Runs the faults in the order in which they happen: light, lens, sensor, what the camera makes of it, link. Never
+    writes to `pixels`; returns them where nothing befell them."""
     for fault, chance in CHANCES:
         if rng.random() < chance:
             pixels = fault(rng, pixels)
     return pixels
 
 
-def _with_noise(pixels: np.ndarray) -> np.ndarray:
-    return np.clip(pixels + np.random.default_rng(14).normal(0, 14, pixels.shape), 0, 255).astype(np.uint8)
-
-
-def _compressed(pixels: np.ndarray) -> np.ndarray:
-    return cv2.imdecode(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 20])[1], cv2.IMREAD_COLOR)
-
-
-# Each fault alone, at one strength: how a model fares on what another camera would have made of the same scenes.
+# Faults at one strength: how a model fares on what another camera would have made of the same scenes.
 SPOILED = {
     "night mode (grey)": lambda pixels: _grey(pixels, 0.1, 0.25, 1.2),
-    "night mode, noise of 14": lambda pixels: _grey(_with_noise(pixels), 0.1, 0.25, 1.2),
-    "dusk (gamma 2)": lambda pixels: cv2.LUT(pixels, (255 * (np.arange(256) / 255) ** 2).astype(np.uint8)),
-    "haze of 40 %": lambda pixels: (pixels * 0.6 + 0.4 * 215).astype(np.uint8),
+    "night mode, noise of 14": lambda pixels: _grey(_noise(np.random.default_rng(14), pixels, 14), 0.1, 0.25, 1.2),
+    "dusk (gamma 2)": lambda pixels: _dusk(pixels, 2.0),
+    "haze of 40 %": lambda pixels: _haze(pixels, 0.4, 0.4, 215.0),
     "out of focus by 1.5 pixels": lambda pixels: cv2.GaussianBlur(pixels, (0, 0), 1.5),
-    "noise of 14": _with_noise,
-    "JPEG quality 20": _compressed,
+    "noise of 14": lambda pixels: _noise(np.random.default_rng(14), pixels, 14),
+    "JPEG quality 20": lambda pixels: _jpeg(pixels, 20),
 }

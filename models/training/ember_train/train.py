@@ -48,10 +48,10 @@ class Run:
 
 def train(run: Run, plan: Plan) -> None:
     """Trains or resumes. Returns when the plan's steps are done and `final.pt` is written."""
+    store = Store(run.pack)
+    Composer(store, None).check(plan.mix)
     run.out.mkdir(parents=True, exist_ok=True)
     checkpoint.settle_plan(run.out, plan, (run.out / "last.pt").exists())
-    store = Store(run.pack)
-    Composer(store, None).shares(plan.mix)  # fails here rather than in every process
     if plan.bank:
         make_bank(store, plan.bank)
     if run.device != "cpu":
@@ -111,7 +111,7 @@ class _Loop:
     def go(self) -> None:
         plan, run = self.plan, self.run
         last = min(plan.steps, run.until) if run.until else plan.steps
-        batches = Batches(self.composer, plan.sample_at, plan.batch, self.rank, plan.seed, self.step, last)
+        batches = Batches(self.composer, plan.sample_at, plan.batch, self.rank, plan.seed, self.step, last, bool(self.teachers))
         loader = torch.utils.data.DataLoader(batches, batch_size=None, shuffle=False, num_workers=run.workers,
                                              pin_memory=self.device.type == "cuda", worker_init_fn=_quiet_worker,
                                              prefetch_factor=4 if run.workers else None)

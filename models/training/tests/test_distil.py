@@ -2,10 +2,12 @@
 
 import numpy as np
 import torch
+from ember_train import canvas, train
 from ember_train.batches import collate
 from ember_train.canvas import Sample
 from ember_train.distil import lesson, told
 from ember_train.network import NANO, Detector
+from ember_train.plan import Plan
 from test_end_to_end import run
 
 
@@ -42,17 +44,35 @@ def test_a_teacher_is_overruled_where_nothing_burns():
 
     def sample(boxes, unlabelled, calm):
         arrays = (np.array(some, np.float32).reshape(-1, side) for some, side in ((boxes, 5), (unlabelled, 4), (calm, 4)))
-        return Sample(*[np.full((64, 64, 3), 90, np.uint8)] * 2, *arrays)
+        return Sample(*(np.full((64, 64, 3), grey, np.uint8) for grey in (90, 140)), *arrays)
 
     batch = collate([sample(fire, none, half), sample(none, none, whole), sample(none, whole, none), sample(none, none, none)])
-    pixels = batch.pixels.float()
-    burning, calm, *heard = torch.sigmoid(told([teacher], pixels, batch)[..., 4])
-    own = torch.sigmoid(teacher(pixels)[..., 4].detach())[0]
+    assert batch.clear is None and batch.pixels.unique().tolist() == [90]
+    clear = torch.full_like(batch.pixels, 140).float()
+    burning, calm, *heard = torch.sigmoid(told([teacher], clear, batch)[..., 4])
+    own = torch.sigmoid(teacher(clear)[..., 4].detach())[0]
     left = torch.cat([torch.arange(8 * 8) % 8 < 4, torch.arange(4 * 4) % 4 < 2, torch.arange(2 * 2) % 2 < 1])
     assert own.min() > 1e-3 and calm.max() < 1e-4
     assert burning[left].max() < 1e-4 and torch.allclose(burning[~left], own[~left], atol=1e-2)
     # Smoke may be there without a label, and a fire whose box was cut off too far.
     assert all(torch.allclose(said, own, atol=1e-2) for said in heard)
+
+
+def test_teachers_look_at_the_picture_before_it_was_spoiled(toy, tmp_path, monkeypatch):
+    torch.save(Detector(NANO).state_dict(), tmp_path / "teacher.pt")
+    run("data", toy, "--pack", tmp_path / "pack", "--longest", 128)
+    plan = Plan(shape="nano", steps=1, batch=2, processes=1, input=128, bank=0, teacher="nano")
+    seen = []
+
+    def listen(teachers, clear, batch):
+        seen.append((clear, batch))
+        return told(teachers, clear, batch)
+
+    monkeypatch.setattr(train, "told", listen)
+    monkeypatch.setattr(canvas, "take_again", lambda rng, pixels: pixels // 2)
+    train.train(train.Run(tmp_path / "pack", tmp_path / "run", None, "cpu", teachers=(tmp_path / "teacher.pt",)), plan)
+    ((clear, batch),) = seen
+    assert torch.equal(clear, batch.clear.float()) and torch.equal(batch.pixels, batch.clear // 2)
 
 
 def test_training_with_a_teacher_runs_and_an_unknown_shape_is_refused(toy, tmp_path):
