@@ -15,6 +15,8 @@ def write_manifest(folder: Path, facts: dict, files: list[tuple[str, str, int, i
     """`files`: name, precision, width, height, ms. `facts`: name, version, description, licence, origin, duty."""
     if not report["duties"]:
         raise BadInput([Problem(folder, 0, "the report has no thresholds: they are chosen on a split that holds both burning and calm pictures")])
+    if any("map50_95" not in figures["all"] for figures in report["classes"].values()):
+        raise BadInput([Problem(folder, 0, "the report has no mAP50-95: it is one of `evaluate --quick`; run it without")])
     lines = ["schema = 1"]
     lines += [f"{key} = {json.dumps(facts[key], ensure_ascii=False)}" for key in ("name", "version", "description", "licence", "origin", "duty")]
     for file, precision, width, height, ms in files:

@@ -53,6 +53,9 @@ def test_data_train_resume_export_evaluate_and_manifest(toy, tmp_path):
     assert (tmp_path / "report" / "spoiled.md").read_text().strip().splitlines() == rows
     assert len(rows) == 2 + 1 + len(SPOILED) and all(row.count("|") == 10 for row in rows), rows
     run("manifest", *files, "--report", tmp_path / "report" / "report.json", "--version", "0.0.1", "--origin", "a toy set", "--duty", "watch")
+    run("evaluate", *files, "--pack", pack, "--quick", "--out", tmp_path / "quick")
+    message = run("manifest", *files, "--report", tmp_path / "quick" / "report.json", "--version", "0.0.1", "--origin", "a toy set", fails=True)
+    assert "no mAP50-95" in message and "--quick" in message and "Traceback" not in message, message
     manifest = tomllib.loads((model / "model.toml").read_text())
     assert [v["width"] for v in manifest["variant"]] == [128, 128]
     assert manifest["class"][1]["name"] == "smoke" and 0 < manifest["class"][1]["threshold"]["watch"] < 1
